@@ -1,0 +1,72 @@
+//! What an auditor will ask about.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// What was done. Closed, so that a filter can name all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditAction {
+    /// The daemon started.
+    Started,
+    /// The daemon stopped in order.
+    Stopped,
+    /// A configuration was applied.
+    ConfigurationApplied,
+    /// A destination appeared.
+    DestinationAdded,
+    /// A destination and its cursor were removed.
+    DestinationRemoved,
+    /// A lane's log took a new stream epoch.
+    EpochAdopted,
+    /// A record could not be released and was held.
+    RecordHeld,
+    /// A held record was released, edited or replayed as a new record.
+    RecordReplayed,
+    /// A held record was dismissed by a person.
+    RecordDismissed,
+    /// The landing had committed another manifest for a range; the first commit stands.
+    ManifestMismatch,
+    /// A damaged record was quarantined by the log.
+    RecordDamaged,
+    /// The box was claimed.
+    Claimed,
+    /// Somebody signed in.
+    SignedIn,
+    /// Somebody failed to sign in.
+    SignInFailed,
+    /// The state store was lost and rebuilt.
+    StateRebuilt,
+}
+
+/// One entry of the audit log. Ids, counts and names of settings only: no PHI.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEvent {
+    /// When.
+    pub at: Timestamp,
+    /// Who: `system`, a user, a certificate's name.
+    pub actor: String,
+    /// What was done.
+    pub action: AuditAction,
+    /// To what: a record id, a destination, a file's name.
+    pub subject: String,
+    /// Further ids and counts, for a person to read.
+    pub detail: String,
+}
+
+/// The audit log did not take the event; what was to be audited must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the audit log could not be written")]
+pub struct AuditError;
+
+/// Takes audit events durably.
+pub trait AuditSink: Send + Sync + fmt::Debug {
+    /// Returns once the event is on the disk.
+    ///
+    /// # Errors
+    /// [`AuditError`]: then do not do what was to be audited.
+    fn record(&self, event: &AuditEvent) -> Result<(), AuditError>;
+}

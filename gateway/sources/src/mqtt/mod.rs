@@ -1,0 +1,1 @@
+//! MQTT: wearables and radio bridges.
