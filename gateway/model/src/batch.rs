@@ -213,8 +213,12 @@ mod tests {
 
     fn batch(first: Seq, last: Seq, records: Vec<Seq>, skipped: Vec<Skip>) -> Batch<Seq> {
         let slug = |s: &str| s.parse().unwrap();
-        let stream =
-            StreamId { gateway: slug("g"), destination: slug("d"), lane: Lane::Clinical, epoch: StreamEpoch::FIRST };
+        let stream = StreamId {
+            gateway: slug("g"),
+            destination: slug("d"),
+            lane: Lane::Clinical,
+            epoch: StreamEpoch::FIRST,
+        };
         let policy = PolicyRef { name: "p".into(), label: "treatment".into(), sha256: String::new() };
         Batch { stream, first, last, policy, records, skipped }
     }

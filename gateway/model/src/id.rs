@@ -36,7 +36,11 @@ impl TryFrom<String> for Slug {
         let bytes = text.as_bytes();
         let first_is_letter = bytes.first().is_some_and(u8::is_ascii_lowercase);
         let rest_fits = bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
-        if first_is_letter && rest_fits && bytes.len() <= SLUG_BYTES_MAX { Ok(Self(text)) } else { Err(NotASlug) }
+        if first_is_letter && rest_fits && bytes.len() <= SLUG_BYTES_MAX {
+            Ok(Self(text))
+        } else {
+            Err(NotASlug)
+        }
     }
 }
 
@@ -214,8 +218,16 @@ mod tests {
         let id: RecordId = "clinical-1-42".parse().unwrap();
         assert_eq!((id.lane, id.epoch.get(), id.seq), (Lane::Clinical, 1, 42));
         assert_eq!(id.to_string(), "clinical-1-42");
-        for junk in ["", "clinical", "clinical-0-1", "clinical-1", "ward-1-1", "clinical-1-x", "clinical--1-1", "clinical-+1-1"]
-        {
+        for junk in [
+            "",
+            "clinical",
+            "clinical-0-1",
+            "clinical-1",
+            "ward-1-1",
+            "clinical-1-x",
+            "clinical--1-1",
+            "clinical-+1-1",
+        ] {
             assert_eq!(junk.parse::<RecordId>(), Err(NotARecordId), "{junk}");
         }
     }

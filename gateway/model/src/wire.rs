@@ -124,6 +124,13 @@ impl Problem {
             ProblemKind::PolicyRefused => (422, "policy-refused"),
             ProblemKind::Unavailable => (503, "unavailable"),
         };
-        Self { uri: format!("urn:wardgate:problem:{slug}"), kind, title: title.into(), status, expected: None, landed: None }
+        Self {
+            uri: format!("urn:wardgate:problem:{slug}"),
+            kind,
+            title: title.into(),
+            status,
+            expected: None,
+            landed: None,
+        }
     }
 }

@@ -1,0 +1,1 @@
+//! The cloud side: mutual TLS in, lakehouse tables out.

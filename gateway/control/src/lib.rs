@@ -1,0 +1,1 @@
+//! The configuration document: as written, as checked.

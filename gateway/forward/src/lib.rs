@@ -1,0 +1,1 @@
+//! Releases out: one folder a destination.

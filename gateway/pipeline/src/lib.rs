@@ -1,0 +1,1 @@
+//! Intake, lanes, readers and delivery: the one way through.

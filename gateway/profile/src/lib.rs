@@ -1,0 +1,1 @@
+//! The device profile language: decoding, codes, checks. Pure.

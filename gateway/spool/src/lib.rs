@@ -1,0 +1,1 @@
+//! The encrypted logs, their keys and the state store.
