@@ -34,7 +34,7 @@ pub use config::{
     server_config_accepting,
 };
 pub use error::{Error, What};
-pub use explain::{explain, explain_chain, explain_io};
+pub use explain::{Explanation, explain, explain_chain, explain_io};
 pub use identity::{AUTHORITIES_MAX, CHAIN_CERTIFICATES_MAX, Ca, Identity, PEM_BYTES_MAX, load_ca};
 pub use peer::{GATEWAY_URN_PREFIX, gateway_uri, peer_gateway};
 pub use rotating::{Reloaded, Rotating};
