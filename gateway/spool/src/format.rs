@@ -1,0 +1,3 @@
+//! x
+/// Version.
+pub const VERSION: u16 = 1;
