@@ -1,1 +1,76 @@
 //! Releases out: one folder a destination.
+//!
+//! **Promise.** What a destination is given is a [`Release`], which only the de-identification policy makes;
+//! what it answers is reported as exactly one of: committed, not taken (and who must act), or *unknown*. No
+//! error of the network is ever reported as a commit, and nothing that may have been committed is ever
+//! reported as not taken.
+//!
+//! **Invariants.**
+//! - A batch is checked to tile its range before a byte of it leaves.
+//! - A destination does no retry of its own beyond a request that provably never left: when to try again, and
+//!   with which policy, is the pipeline's to say. [`retry`] gives it the arithmetic.
+//! - Errors and explanations name hosts, files, numbers and reasons; never content. Text of a peer is cut short
+//!   and cleaned of control characters before anyone logs it.
+//!
+//! The hyper client is used here and nowhere else.
+
+pub mod check;
+mod destination;
+mod error;
+pub mod lakehouse;
+pub mod retry;
+
+use std::future::Future;
+
+use model::wire::{EpochGrant, EpochRequest, Landed};
+use model::{Batch, Lane};
+
+pub use deid::Release;
+pub use destination::{AnyDestination, BuildError, Config};
+pub use error::{EncodeError, SendError};
+
+/// A place that releases go to.
+pub trait Destination: Send + Sync {
+    /// Presents a lane's log: asks for its epoch and how far its stream is committed. Also the way to learn the
+    /// outcome after [`SendError::Unknown`]. Repeating it changes nothing. Cancel safe.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    fn open(
+        &self,
+        lane: Lane,
+        request: &EpochRequest,
+    ) -> impl Future<Output = Result<EpochGrant, SendError>> + Send;
+
+    /// Sends one batch and waits until its rows are in every table that the contract names. Cancelling leaves
+    /// the outcome unknown.
+    ///
+    /// # Errors
+    /// [`SendError`]; see [`SendError::may_have_committed`].
+    fn send(&self, batch: &Batch<Release>) -> impl Future<Output = Result<Committed, SendError>> + Send;
+
+    /// Tries the way there step by step, on a connection of its own, and says at the first failing step what to
+    /// do. Sends no record.
+    fn test(&self) -> impl Future<Output = check::Report> + Send;
+}
+
+/// A batch has landed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// What the destination committed. Where its manifest hash differs from ours, an earlier attempt was
+    /// committed and stands: to be audited.
+    pub landed: Landed,
+    /// Manifest hash of what was sent: lower-case hex SHA-256 of the uncompressed batch.
+    pub manifest_sha256: String,
+    /// Size of the batch before compression, in bytes.
+    pub bytes_raw: u64,
+    /// Size of the batch as sent, in bytes, without HTTP and TLS.
+    pub bytes_wire: u64,
+}
+
+impl Committed {
+    /// Whether what was committed is what was sent this time.
+    pub fn is_ours(&self) -> bool {
+        self.landed.manifest_sha256 == self.manifest_sha256
+    }
+}

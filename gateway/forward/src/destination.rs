@@ -1,0 +1,93 @@
+//! The kinds of destination, closed: a new one is a folder and one line in each list here.
+
+use model::wire::{EpochGrant, EpochRequest};
+use model::{Batch, Lane, Slug};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_util::task::TaskTracker;
+
+use crate::{Committed, Destination, Release, SendError, check, lakehouse};
+
+/// A destination as written in the configuration; `kind` says which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Config {
+    /// The lakehouse landing, over HTTP/2 with mutual TLS.
+    Lakehouse(lakehouse::Config),
+}
+
+impl Config {
+    /// Checks what can be checked without a file or a network.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn check(&self) -> Result<(), BuildError> {
+        match self {
+            Self::Lakehouse(config) => config.check().map(drop).map_err(BuildError::Lakehouse),
+        }
+    }
+
+    /// Loads the files it names and builds the destination; connects when first used. Its connections are
+    /// driven by tasks of `tasks`, which end soon after the destination is dropped.
+    ///
+    /// # Errors
+    /// [`BuildError`] for the operator.
+    pub fn build(&self, name: &Slug, tasks: &TaskTracker) -> Result<AnyDestination, BuildError> {
+        match self {
+            Self::Lakehouse(config) => {
+                config.build(name, tasks).map(AnyDestination::Lakehouse).map_err(BuildError::Lakehouse)
+            }
+        }
+    }
+}
+
+/// Why a destination cannot be built; for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A lakehouse.
+    #[error(transparent)]
+    Lakehouse(#[from] lakehouse::BuildError),
+}
+
+/// A destination of any kind.
+#[derive(Debug)]
+pub enum AnyDestination {
+    /// The lakehouse landing.
+    Lakehouse(lakehouse::Client),
+}
+
+impl AnyDestination {
+    /// The gateway that we are in the eyes of the destination, where it has a notion of that.
+    pub fn gateway(&self) -> Option<&Slug> {
+        match self {
+            Self::Lakehouse(client) => Some(client.gateway()),
+        }
+    }
+
+    /// The certificate that we show and that has to be renewed, where there is one.
+    pub fn rotating(&self) -> Option<&std::sync::Arc<tls::Rotating>> {
+        match self {
+            Self::Lakehouse(client) => Some(client.rotating()),
+        }
+    }
+}
+
+impl Destination for AnyDestination {
+    async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {
+        match self {
+            Self::Lakehouse(client) => client.open(lane, request).await,
+        }
+    }
+
+    async fn send(&self, batch: &Batch<Release>) -> Result<Committed, SendError> {
+        match self {
+            Self::Lakehouse(client) => client.send(batch).await,
+        }
+    }
+
+    async fn test(&self) -> check::Report {
+        match self {
+            Self::Lakehouse(client) => client.test().await,
+        }
+    }
+}
