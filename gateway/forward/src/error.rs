@@ -97,6 +97,9 @@ pub enum EncodeError {
         /// After compression.
         bytes: usize,
     },
+    /// No request can be formed for it.
+    #[error("no request can be formed for it")]
+    Request,
     /// zstd failed, or the process is stopping.
     #[error("it could not be compressed")]
     Compress,

@@ -175,3 +175,142 @@ impl Breaker {
         self.failures
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { base: Duration::from_millis(100), max: Duration::from_secs(2) };
+
+    #[test]
+    fn waits_double_up_to_the_limit_with_full_jitter() {
+        let mut longest = Backoff::new(LIMITS);
+        let mut middle = Backoff::new(LIMITS);
+        let mut shortest = Backoff::new(LIMITS);
+        for ms in [100, 200, 400, 800, 1600, 2000, 2000, 2000] {
+            let ceiling = Duration::from_millis(ms);
+            let wait = longest.failed(u64::MAX, None);
+            assert!(wait < ceiling && wait + Duration::from_nanos(1) >= ceiling, "{wait:?} of {ceiling:?}");
+            assert_eq!(middle.failed(1 << 63, None), ceiling / 2);
+            assert_eq!(shortest.failed(0, None), Duration::ZERO);
+        }
+        assert_eq!(longest.failures(), 8);
+        longest.succeeded();
+        assert!(longest.failed(u64::MAX, None) < LIMITS.base);
+    }
+
+    #[test]
+    fn what_the_destination_asks_for_is_a_floor_and_bounded() {
+        let mut backoff = Backoff::new(LIMITS);
+        let asked = Some(Duration::from_secs(7));
+        assert_eq!(backoff.failed(0, asked), Duration::from_secs(7));
+        assert_eq!(backoff.failed(1 << 63, asked), Duration::from_millis(7100));
+        assert_eq!(backoff.failed(0, Some(Duration::MAX)), RETRY_AFTER_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn no_history_makes_a_wait_without_end(failures in 0_u32..200, random: u64, asked in prop::option::of(any::<u64>())) {
+            let mut backoff = Backoff::new(Limits { base: Duration::from_secs(1), max: Duration::from_secs(60) });
+            for _ in 0..failures {
+                backoff.failed(random, None);
+            }
+            let wait = backoff.failed(random, asked.map(Duration::from_secs));
+            prop_assert!(wait <= RETRY_AFTER_MAX + Duration::from_secs(60));
+            prop_assert!(wait >= asked.map(Duration::from_secs).unwrap_or_default().min(RETRY_AFTER_MAX));
+        }
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Do {
+        Go,
+        Wait(u64),
+        Fail,
+        Succeed,
+    }
+
+    /// Steps at seconds from the start, and the state after each.
+    fn run(steps: &[(u64, Do, &str)]) {
+        let limits =
+            BreakerLimits { failures: 3, open: Duration::from_secs(10), probe: Duration::from_secs(30) };
+        let mut breaker = Breaker::new(limits);
+        let start = tokio::time::Instant::now().into_std();
+        for (index, (second, step, state)) in steps.iter().enumerate() {
+            let now = start + Duration::from_secs(*second);
+            match step {
+                Do::Go => assert_eq!(breaker.ask(now), Verdict::Go, "step {index}"),
+                Do::Wait(s) => {
+                    assert_eq!(breaker.ask(now), Verdict::Wait(Duration::from_secs(*s)), "step {index}");
+                }
+                Do::Fail => breaker.failed(now),
+                Do::Succeed => breaker.succeeded(),
+            }
+            assert_eq!(breaker.state().as_str(), *state, "step {index}");
+        }
+    }
+
+    #[test]
+    fn a_breaker_opens_probes_and_closes() {
+        use Do::*;
+        run(&[
+            (0, Go, "closed"),
+            (0, Fail, "closed"),
+            (1, Fail, "closed"),
+            (1, Go, "closed"),
+            (2, Fail, "open"),
+            (2, Wait(10), "open"),
+            (11, Wait(1), "open"),
+            (12, Go, "half-open"),
+            (12, Wait(30), "half-open"),
+            (13, Succeed, "closed"),
+            (13, Go, "closed"),
+        ]);
+    }
+
+    #[test]
+    fn a_failed_probe_opens_it_again() {
+        use Do::*;
+        run(&[
+            (0, Fail, "closed"),
+            (0, Fail, "closed"),
+            (0, Fail, "open"),
+            (10, Go, "half-open"),
+            (11, Fail, "open"),
+            (12, Wait(9), "open"),
+            (21, Go, "half-open"),
+            (22, Succeed, "closed"),
+            (22, Fail, "closed"),
+        ]);
+    }
+
+    #[test]
+    fn success_forgets_failures_and_late_failures_do_not_prolong() {
+        use Do::*;
+        run(&[
+            (0, Fail, "closed"),
+            (0, Fail, "closed"),
+            (0, Succeed, "closed"),
+            (0, Fail, "closed"),
+            (0, Fail, "closed"),
+            (0, Fail, "open"),
+            // A request that was under way when it opened.
+            (9, Fail, "open"),
+            (10, Go, "half-open"),
+        ]);
+    }
+
+    #[test]
+    fn a_probe_that_never_reports_does_not_close_the_door_for_ever() {
+        use Do::*;
+        run(&[
+            (0, Fail, "closed"),
+            (0, Fail, "closed"),
+            (0, Fail, "open"),
+            (10, Go, "half-open"),
+            (39, Wait(1), "half-open"),
+            (40, Go, "half-open"),
+            (41, Wait(29), "half-open"),
+        ]);
+    }
+}

@@ -214,7 +214,7 @@ mod tests {
             ("https://landing.example/#x", "path or a query"),
             ("https://landing.example:0", "port 0"),
             ("https://landing.example:99999", "port"),
-            ("https://bad_host_$:9443", "not "),
+            ("https://bad_host_$:9443", "no valid host"),
             ("https://:9443", "not a URL"),
         ] {
             let text = with_url(url).check().map(|e| format!("{e:?}")).unwrap_err().to_string();

@@ -299,5 +299,5 @@ fn why(live: &Live, error: &hyper::Error) -> String {
 
 /// Slugs, numbers and hex always make a URL and headers.
 fn unsendable() -> SendError {
-    SendError::Encode(crate::EncodeError::Cbor)
+    SendError::Encode(crate::EncodeError::Request)
 }
