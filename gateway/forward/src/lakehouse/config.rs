@@ -215,7 +215,7 @@ mod tests {
             ("https://landing.example:0", "port 0"),
             ("https://landing.example:99999", "port"),
             ("https://bad_host_$:9443", "no valid host"),
-            ("https://:9443", "not a URL"),
+            ("https://:9443", "names no host"),
         ] {
             let text = with_url(url).check().map(|e| format!("{e:?}")).unwrap_err().to_string();
             assert!(text.contains(words), "{url}: {text}");
