@@ -143,15 +143,23 @@ impl fmt::Debug for Ca {
     }
 }
 
-/// Reads one or more authorities from a PEM file.
+/// [`Ca::load`].
 ///
 /// # Errors
-/// [`Error::File`] or [`Error::Parse`], naming the file and the next step.
+/// As there.
 pub fn load_ca(path: &Path) -> Result<Ca, Error> {
-    Ca::from_pem(&read(What::Authority, path)?, path)
+    Ca::load(path)
 }
 
 impl Ca {
+    /// Reads one or more authorities from a PEM file.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::Parse`], naming the file and the next step.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        Self::from_pem(&read(What::Authority, path)?, path)
+    }
+
     /// From memory; the path is used in errors only.
     ///
     /// # Errors
