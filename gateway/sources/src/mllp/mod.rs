@@ -1,1 +1,48 @@
 //! HL7 v2 over MLLP.
+//!
+//! **Promise.** A positive acknowledgement leaves when, and only when, the message is durable; a negative one
+//! says what to do; silence means that the connection broke. Answers leave in the order of the frames.
+//!
+//! **Way of a frame.** Its bytes stream from the socket into [`model::Writer`] as they come, while the header is
+//! read from the first of them and a SHA-256 runs over all. At its end the acknowledgement is built and committed
+//! together with the record, so that an identical resend (MSH-10, MSH-7 and body) is answered word for word the
+//! same and makes no second record. The next frame is read while the commit is pending: one sync of the disk
+//! serves all frames that wait for it.
+//!
+//! | what came | what is stored | answer |
+//! |---|---|---|
+//! | a message | it | AA |
+//! | an identical resend | nothing new | the stored answer |
+//! | a frame without a readable MSH | it, as [`model::Format::Unparsed`] | AR, and why |
+//! | any frame while the lane is full, storage fails, or the box stops | nothing | AE, and what to do |
+//! | a frame beyond the limit | nothing | AR, at its end |
+//! | a frame broken off by the next VT | what came of it, as `Unparsed` | none |
+//! | a frame broken off by a disconnect or a time-out | nothing: the sender has it and will resend | none |
+//! | an empty frame | nothing | none |
+//! | bytes between frames | nothing; counted | none |
+//!
+//! **Limits** (beside those of [`Config`]). A connection has [`PIPELINE_MAX`] frames waiting for their answers, a
+//! read buffer of [`READ_BYTES`], and no more than [`hl7::MSH_BYTES_MAX`] of each frame in memory. A peer that does
+//! not take its answers for [`ANSWER_WRITE_S_MAX`] seconds, or sends [`JUNK_BYTES_MAX`] bytes outside of frames, is
+//! disconnected. A dead peer is found by keepalive within about a minute.
+//!
+//! **Stop.** No new connections; each connection finishes the frame in progress within [`STOP_GRACE_S`] seconds and
+//! answers what it has taken. What was not answered, the sender still has.
+//!
+//! **Invariants.** Nothing here parses beyond MSH, knows the log, or logs content: feed, peer, ids, sizes, counts.
+
+pub mod client;
+mod config;
+mod connection;
+mod frame;
+mod reply;
+mod server;
+mod stats;
+
+pub use config::{Config, Error, FRAME_BYTES_MAX};
+pub use connection::{ANSWER_WRITE_S_MAX, JUNK_BYTES_MAX, PIPELINE_MAX, READ_BYTES, STOP_GRACE_S};
+pub use server::{Handle, Server};
+pub use stats::Stats;
+
+#[cfg(test)]
+mod tests;

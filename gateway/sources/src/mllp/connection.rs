@@ -1,0 +1,324 @@
+//! One connection: frames in, answers out in their order.
+//!
+//! Two halves run side by side in one task. The reader takes frames off the socket and hands their outcomes over;
+//! the answerer drives all outcomes at once and writes the answers in order. So a pipelining sender shares the
+//! syncs of the disk, and a synchronous one waits for its own alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use hl7::mllp::{CR, Deframer, Event, FS, VT};
+use model::Intake;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::frame::{Frame, Outcome};
+use super::server::Feed;
+
+/// Most frames of a connection that wait for their answers; then reading stops until the first is answered.
+pub const PIPELINE_MAX: usize = 64;
+/// The read buffer of a connection, in bytes.
+pub const READ_BYTES: usize = 32 << 10;
+/// How long a peer may leave its answers in its window, in seconds.
+pub const ANSWER_WRITE_S_MAX: u64 = 30;
+/// How long a frame in progress may take to arrive once the gateway stops, in seconds.
+pub const STOP_GRACE_S: u64 = 5;
+/// Most bytes between two frames.
+pub const JUNK_BYTES_MAX: u64 = 1 << 20;
+/// Answers that are ready together leave in one write of about this size.
+const ANSWER_BYTES: usize = 16 << 10;
+
+/// Why a connection ended, for its last line in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Closed,
+    Failed,
+    Idle,
+    FrameTimeout,
+    Junk,
+    Stopped,
+    AnswersNotTaken,
+}
+
+impl Ending {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "the peer closed",
+            Self::Failed => "the connection failed",
+            Self::Idle => "idle for too long",
+            Self::FrameTimeout => "a frame took too long",
+            Self::Junk => "too many bytes outside of frames; is this MLLP?",
+            Self::Stopped => "the gateway stops",
+            Self::AnswersNotTaken => "the answers were not taken",
+        }
+    }
+}
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve<S, I>(stream: S, peer: String, feed: Feed<I>, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send,
+    I: Intake,
+{
+    let (read_half, write_half) = tokio::io::split(stream);
+    let (hand_over, outcomes) = mpsc::channel(PIPELINE_MAX / 2);
+    let unwritable = CancellationToken::new();
+    let mut reader = Reader {
+        feed: &feed,
+        peer: &peer,
+        stop,
+        unwritable: unwritable.clone(),
+        deframer: Deframer::new(feed.config.frame_bytes_max),
+        frame: None,
+        deadline: None,
+        grace: None,
+        frames: 0,
+        junk: 0,
+        hand_over,
+    };
+    // The reader goes with the end of reading, and with it the sender that the answerer waits for.
+    let reading = async move {
+        let ending = reader.run(read_half).await;
+        (ending, reader.frames)
+    };
+    let answering = answer(write_half, outcomes, &feed, &unwritable);
+    let ((ending, frames), ()) = tokio::join!(reading, answering);
+    tracing::info!(feed = %feed.name, %peer, frames, reason = ending.as_str(), "a connection ended");
+}
+
+struct Reader<'c, I> {
+    feed: &'c Feed<I>,
+    peer: &'c str,
+    stop: CancellationToken,
+    /// Fires when an answer could not be written.
+    unwritable: CancellationToken,
+    deframer: Deframer,
+    frame: Option<Frame>,
+    /// When the peer must have sent what is due; none where it may be idle for ever.
+    deadline: Option<Instant>,
+    /// Set once the gateway stops.
+    grace: Option<Instant>,
+    frames: u64,
+    /// Bytes since the last frame.
+    junk: u64,
+    hand_over: mpsc::Sender<Outcome>,
+}
+
+impl<I: Intake> Reader<'_, I> {
+    async fn run(&mut self, mut socket: impl AsyncRead + Unpin) -> Ending {
+        let mut buffer = vec![0; READ_BYTES];
+        self.frame_due();
+        let ending = loop {
+            let count = match self.read(&mut socket, &mut buffer).await {
+                Ok(count) => count,
+                Err(ending) => break ending,
+            };
+            let Some(mut input) = buffer.get(..count).filter(|input| !input.is_empty()) else {
+                break Ending::Closed;
+            };
+            let before = Instant::now();
+            if let Err(ending) = self.take(&mut input).await {
+                break ending;
+            }
+            // While the log had no room the peer could not go on; that is not its delay.
+            self.deadline = self.deadline.map(|at| at + before.elapsed());
+        };
+        self.close(ending).await;
+        ending
+    }
+
+    /// Waits for bytes until the deadline, or until the gateway stops between two frames. Cancel safe.
+    async fn read(
+        &mut self,
+        socket: &mut (impl AsyncRead + Unpin),
+        buffer: &mut [u8],
+    ) -> Result<usize, Ending> {
+        let in_frame = self.deframer.in_frame();
+        loop {
+            let stopping = self.stop.is_cancelled();
+            if stopping && !in_frame {
+                return Err(Ending::Stopped);
+            }
+            if stopping && self.grace.is_none() {
+                self.grace = Some(Instant::now() + Duration::from_secs(STOP_GRACE_S));
+            }
+            let (due, overdue) = match (self.deadline, self.grace) {
+                (Some(deadline), Some(grace)) if deadline < grace => (Some(deadline), Ending::FrameTimeout),
+                (_, Some(grace)) => (Some(grace), Ending::Stopped),
+                (deadline, None) if in_frame => (deadline, Ending::FrameTimeout),
+                (deadline, None) => (deadline, Ending::Idle),
+            };
+            let alarm = async {
+                match due {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.unwritable.cancelled() => return Err(Ending::AnswersNotTaken),
+                read = socket.read(buffer) => return read.map_err(|_| Ending::Failed),
+                () = self.stop.cancelled(), if !stopping => {}
+                () = alarm => return Err(overdue),
+            }
+        }
+    }
+
+    /// Acts on everything that came.
+    async fn take(&mut self, input: &mut &[u8]) -> Result<(), Ending> {
+        loop {
+            if self.stop.is_cancelled() && !self.deframer.in_frame() {
+                return Err(Ending::Stopped);
+            }
+            match self.deframer.next(input) {
+                None => return Ok(()),
+                Some(Event::Begin) => {
+                    self.frame = Some(Frame::new(self.feed.clock.now()));
+                    self.junk = 0;
+                    let patience = Duration::from_secs(self.feed.config.frame_timeout_s.into());
+                    self.deadline = Some(Instant::now() + patience);
+                }
+                Some(Event::Data(data)) => {
+                    if let Some(frame) = &mut self.frame {
+                        frame.push(data, self.feed, self.peer).await;
+                    }
+                }
+                Some(Event::TooLong) => {
+                    if let Some(frame) = &mut self.frame {
+                        frame.too_long();
+                    }
+                }
+                Some(Event::End { bytes }) => self.end(bytes).await?,
+                Some(Event::Broken { bytes, .. }) => self.broken_off(bytes).await?,
+                Some(Event::Junk(junk)) => self.junk(junk.len() as u64)?,
+            }
+        }
+    }
+
+    /// The frame is complete.
+    async fn end(&mut self, bytes: u64) -> Result<(), Ending> {
+        self.frame_due();
+        let Some(frame) = self.frame.take() else { return Ok(()) };
+        let Some(outcome) = frame.end(bytes, self.feed, self.peer) else {
+            self.feed.counters.empty.one();
+            return Ok(());
+        };
+        self.frames += 1;
+        self.feed.counters.frames.one();
+        self.feed.counters.bytes.add(bytes);
+        self.hand_over(outcome).await
+    }
+
+    /// The next frame began before this one ended.
+    async fn broken_off(&mut self, bytes: u64) -> Result<(), Ending> {
+        self.feed.counters.broken.one();
+        let Some(frame) = self.frame.take() else { return Ok(()) };
+        match frame.broken_off(bytes, self.feed, self.peer) {
+            Some(outcome) => self.hand_over(outcome).await,
+            None => Ok(()),
+        }
+    }
+
+    fn junk(&mut self, bytes: u64) -> Result<(), Ending> {
+        self.feed.counters.junk_bytes.add(bytes);
+        // The CR or CRLF that many senders append is nobody's concern.
+        if self.junk <= 2 && self.junk + bytes > 2 {
+            tracing::warn!(feed = %self.feed.name, peer = %self.peer, bytes, "bytes outside of a frame are skipped");
+        }
+        self.junk += bytes;
+        if self.junk > JUNK_BYTES_MAX { Err(Ending::Junk) } else { Ok(()) }
+    }
+
+    /// Nothing more will be read. Closing after FS completes a frame whose CR was lost.
+    async fn close(&mut self, ending: Ending) {
+        let bytes = match self.deframer.finish() {
+            Some(Event::End { bytes }) if ending == Ending::Closed => {
+                if self.end(bytes).await.is_err() {
+                    tracing::debug!(feed = %self.feed.name, peer = %self.peer, "the last frame has nobody to be answered to");
+                }
+                return;
+            }
+            Some(Event::End { bytes } | Event::Broken { bytes, .. }) => bytes,
+            _ => return,
+        };
+        self.feed.counters.cut_off.one();
+        tracing::warn!(feed = %self.feed.name, peer = %self.peer, bytes, reason = ending.as_str(), "a frame was cut off; its sender got no answer and will resend");
+    }
+
+    async fn hand_over(&mut self, outcome: Outcome) -> Result<(), Ending> {
+        self.hand_over.send(outcome).await.map_err(|_| Ending::AnswersNotTaken)
+    }
+
+    /// From now on the next frame is awaited.
+    fn frame_due(&mut self) {
+        let patience = self.feed.config.idle_timeout_s;
+        self.deadline = (patience > 0).then(|| Instant::now() + Duration::from_secs(patience.into()));
+    }
+}
+
+/// Drives all outcomes and writes their answers in order. Once writing has failed, what was taken is still made
+/// durable; its sender will resend and get the stored answer.
+async fn answer<I: Intake>(
+    mut socket: impl AsyncWrite + Unpin,
+    mut outcomes: mpsc::Receiver<Outcome>,
+    feed: &Feed<I>,
+    unwritable: &CancellationToken,
+) {
+    let mut pending = FuturesOrdered::new();
+    let mut open = true;
+    let mut out = Vec::new();
+    loop {
+        let answer = tokio::select! {
+            biased;
+            outcome = outcomes.recv(), if open && pending.len() < PIPELINE_MAX / 2 => {
+                match outcome {
+                    Some(outcome) => pending.push_back(outcome),
+                    None => open = false,
+                }
+                continue;
+            }
+            Some(answer) = pending.next(), if !pending.is_empty() => answer,
+            else => break,
+        };
+        let mut count = 0;
+        let mut next = Some(answer);
+        while let Some(answer) = next {
+            count += append(&mut out, answer);
+            next = if out.len() < ANSWER_BYTES { pending.next().now_or_never().flatten() } else { None };
+        }
+        if out.is_empty() {
+            continue;
+        }
+        let written = !unwritable.is_cancelled() && write(&mut socket, &out).await;
+        out.clear();
+        if !written {
+            feed.counters.answers_lost.add(count);
+            unwritable.cancel();
+        }
+    }
+    if !unwritable.is_cancelled() {
+        // A peer that has gone already is no failure.
+        drop(timeout(Duration::from_secs(ANSWER_WRITE_S_MAX), socket.shutdown()).await);
+    }
+}
+
+/// Frames an answer, if there is one, and counts it.
+fn append(out: &mut Vec<u8>, answer: Option<Bytes>) -> u64 {
+    let Some(answer) = answer else { return 0 };
+    out.push(VT);
+    out.extend_from_slice(&answer);
+    out.extend_from_slice(&[FS, CR]);
+    1
+}
+
+async fn write(socket: &mut (impl AsyncWrite + Unpin), out: &[u8]) -> bool {
+    let writing = async {
+        socket.write_all(out).await?;
+        socket.flush().await
+    };
+    matches!(timeout(Duration::from_secs(ANSWER_WRITE_S_MAX), writing).await, Ok(Ok(())))
+}
