@@ -1,0 +1,263 @@
+//! `cargo xtask bench`: figures with their spread, from release builds, in one run.
+//!
+//! Durable acknowledgements are measured in pairs: a burst through the gateway, then the same bytes by `pwrite`
+//! and `fdatasync` into a pre-allocated file on the same disk, so that a noisy neighbour disturbs both. With
+//! n connections the yardstick puts n records under one `fdatasync`, which no log can beat. Times to the row are
+//! read from the tables by an independent reader. Nothing here is simulated but the hospital.
+
+mod raw;
+mod spread;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use self::raw::Yardstick;
+use self::spread::{Spread, quantile};
+use crate::binaries::{self, Profile};
+use crate::demo::Progress;
+use crate::load::{FRAME_BYTES, Load};
+use crate::site::{DESTINATIONS, Ports, Running, Site};
+use crate::stop::Stop;
+use crate::{shell, stages};
+
+/// Fewer pairs than this say nothing.
+const PAIRS_MIN: u32 = 9;
+/// Most resident memory of the gateway under load, in bytes.
+const RESIDENT_MAX: u64 = 128 << 20;
+/// Largest stripped gateway, in bytes.
+const BINARY_MAX: u64 = 20 << 20;
+/// Connections of the two loads.
+const CONNECTIONS: [u32; 2] = [1, 50];
+/// The steady load for times to the row: connections, and time from message to message on each.
+const STEADY: (u32, Duration) = (10, Duration::from_millis(50));
+/// How long the backlog may take to drain.
+const DRAIN: Duration = Duration::from_secs(180);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Interleaved pairs, at least 9
+    #[arg(long, default_value_t = PAIRS_MIN)]
+    pairs: u32,
+    /// Length of each burst in seconds
+    #[arg(long, default_value_t = 2)]
+    burst: u64,
+    /// Where the disk to be measured is mounted [default: the target directory]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Only JSON on standard output
+    #[arg(long)]
+    json: bool,
+    /// Debug builds, to try out the bench itself; figures mean nothing
+    #[arg(long, hide = true)]
+    dev: bool,
+}
+
+/// One line of the result.
+struct Figure {
+    name: String,
+    unit: &'static str,
+    value: Spread,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if args.pairs < PAIRS_MIN {
+        bail!("--pairs is at least {PAIRS_MIN}");
+    }
+    let stop = Stop::on_signals()?;
+    let python = stages::readers()?;
+    let profile = if args.dev { Profile::Dev } else { Profile::Release };
+    let programs = binaries::build(profile)?;
+    let binary_bytes = std::fs::metadata(&programs.wardgate)?.len();
+    let parent = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => shell::target_dir()?,
+    };
+    let dir = Scratch(parent.join(format!("bench-{}", std::process::id())));
+    let site = Site::prepare(&dir.0, Ports::choose(None)?, programs)?;
+    let mut running = site.start()?;
+
+    let mut figures = Vec::new();
+    bursts(args, &site, &mut running, &stop, &mut figures)?;
+    let resident = peak_resident_bytes(running.gateway_id())?;
+    let steady = times_to_row(args, &site, &mut running, &python)?;
+    running.stop()?;
+    for (name, key) in [("wire to committed row, p50", "p50_ms"), ("wire to committed row, p99", "p99_ms")] {
+        let values = steady.iter().filter_map(|run| run.get(key)?.as_f64());
+        figures.push(Figure { name: name.to_owned(), unit: "ms", value: Spread::of(values) });
+    }
+    report(args, &figures, resident, binary_bytes)
+}
+
+/// Bursts over 1 and 50 connections, each beside its yardstick; then the time until every record is a row.
+fn bursts(
+    args: &Args,
+    site: &Site,
+    running: &mut Running<'_>,
+    stop: &Stop,
+    figures: &mut Vec<Figure>,
+) -> Result<()> {
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, site.ports.mllp));
+    let lasting = Duration::from_secs(args.burst.max(1));
+    let mut yardstick = Yardstick::new(&site.gateway_data())?;
+    let mut durable = CONNECTIONS.map(|_| Vec::new());
+    let mut disk = CONNECTIONS.map(|_| Vec::new());
+    let mut answer = CONNECTIONS.map(|_| Vec::new());
+    let mut to_row = Vec::new();
+    // The first round warms up and does not count.
+    for pair in 0..=args.pairs {
+        for (index, connections) in CONNECTIONS.into_iter().enumerate() {
+            if stop.asked() {
+                bail!("interrupted");
+            }
+            let begun = Instant::now();
+            let run = format!("b{pair}");
+            let load = Load { to, connections, lasting, pace: Duration::ZERO, run };
+            let outcome = load.run()?;
+            drained(running)?;
+            let whole = outcome.acknowledged as f64 / begun.elapsed().as_secs_f64();
+            let raw = yardstick.rate(FRAME_BYTES, connections, lasting)?;
+            if pair == 0 {
+                continue;
+            }
+            let mut waits: Vec<f64> = outcome.latencies.iter().map(|l| l.as_secs_f64() * 1e3).collect();
+            waits.sort_by(f64::total_cmp);
+            let slots = (durable.get_mut(index), disk.get_mut(index), answer.get_mut(index));
+            if let (Some(durable), Some(disk), Some(answer)) = slots {
+                durable.push(outcome.rate());
+                disk.push(raw);
+                answer.push(quantile(&waits, 0.99));
+            }
+            if index + 1 == CONNECTIONS.len() {
+                to_row.push(whole);
+            }
+            eprintln!(
+                "pair {pair}/{}: {connections} connections: {:.0} acknowledgements/s, disk {raw:.0}/s, rows {whole:.0}/s",
+                args.pairs,
+                outcome.rate()
+            );
+        }
+    }
+    for (((connections, durable), disk), answer) in CONNECTIONS.into_iter().zip(durable).zip(disk).zip(answer)
+    {
+        let ratio = durable.iter().zip(&disk).map(|(ours, disk)| ours / disk);
+        let ratio = Figure {
+            name: format!("… as part of the disk's, {connections} conn."),
+            unit: "1",
+            value: Spread::of(ratio),
+        };
+        let mut add = |name: String, unit, values: Vec<f64>| {
+            figures.push(Figure { name, unit, value: Spread::of(values) });
+        };
+        add(format!("durable acknowledgements, {connections} conn."), "1/s", durable);
+        add(format!("pwrite + fdatasync, {connections} a flush"), "1/s", disk);
+        add(format!("wire to acknowledgement p99, {connections} conn."), "ms", answer);
+        figures.push(ratio);
+    }
+    figures.push(Figure {
+        name: "end to end, wire to rows of both".to_owned(),
+        unit: "1/s",
+        value: Spread::of(to_row),
+    });
+    Ok(())
+}
+
+/// A steady load, and for each run what the independent reader says of it.
+fn times_to_row(args: &Args, site: &Site, running: &mut Running<'_>, python: &Path) -> Result<Vec<Value>> {
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, site.ports.mllp));
+    let (connections, pace) = STEADY;
+    let mut runs = Vec::new();
+    let [(lake, _), _] = DESTINATIONS;
+    for round in 1..=args.pairs {
+        let lasting = Duration::from_secs(args.burst.max(1));
+        let outcome = Load { to, connections, lasting, pace, run: format!("s{round}") }.run()?;
+        drained(running)?;
+        let sent = site.dir.join("sent.tsv");
+        let lines: String = outcome.sent_at.iter().map(|(id, at)| format!("{id}\t{at}\n")).collect();
+        std::fs::write(&sent, lines)?;
+        let mut reader = Command::new(python);
+        reader.arg(shell::root().join("tests/readers/latency.py")).arg(site.tables(lake)).arg(&sent);
+        runs.push(shell::json(&mut reader).context("the independent reader")?);
+    }
+    Ok(runs)
+}
+
+/// Waits until every destination has everything.
+fn drained(running: &mut Running<'_>) -> Result<()> {
+    let until = Instant::now() + DRAIN;
+    loop {
+        running.still_runs()?;
+        let backlog = Progress::read(&running.status()?).backlog();
+        if backlog == 0 {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("{backlog} records are still on the box after {} s", DRAIN.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The most memory it ever had resident (`VmHWM`, proc(5)).
+fn peak_resident_bytes(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&path)?;
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    Ok(kilobytes.with_context(|| format!("{path} has no VmHWM"))? << 10)
+}
+
+fn report(args: &Args, figures: &[Figure], resident: u64, binary: u64) -> Result<()> {
+    let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    if args.json {
+        let list: Vec<Value> = figures
+            .iter()
+            .map(|figure| json!({"name": figure.name, "unit": figure.unit, "value": figure.value.json()}))
+            .collect();
+        println!(
+            "{}",
+            json!({
+                "frame_bytes": FRAME_BYTES,
+                "figures": list,
+                "gateway_peak_resident_bytes": {"value": resident, "max": RESIDENT_MAX},
+                "gateway_binary_bytes": {"value": binary, "max": BINARY_MAX},
+            })
+        );
+    } else {
+        println!("\nframes of {FRAME_BYTES} bytes; median of {} runs [quartiles]\n", args.pairs);
+        for Figure { name, unit, value } in figures {
+            println!("{name:<44} {value}   {unit}");
+        }
+        println!(
+            "{:<44} {:>10.1}   MiB, at most {}",
+            "gateway's peak memory",
+            megabytes(resident),
+            RESIDENT_MAX >> 20
+        );
+        println!(
+            "{:<44} {:>10.1}   MiB, at most {}",
+            "gateway's binary",
+            megabytes(binary),
+            BINARY_MAX >> 20
+        );
+    }
+    if !args.dev && (resident > RESIDENT_MAX || binary > BINARY_MAX) {
+        bail!("over a limit: memory or binary");
+    }
+    Ok(())
+}
+
+/// A folder that goes away with its owner.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}

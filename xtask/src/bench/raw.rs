@@ -1,0 +1,52 @@
+//! What the disk can do: the yardstick for durable acknowledgements.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// Written over and over, so that no write has to make the file longer: the best case of a log.
+const FILE_BYTES: u64 = 64 << 20;
+
+/// A file that is there in full, its blocks allocated.
+#[derive(Debug)]
+pub(crate) struct Yardstick {
+    file: File,
+    at: u64,
+}
+
+impl Yardstick {
+    /// Makes it in `dir`, which must be on the same disk as what it is compared with.
+    pub(crate) fn new(dir: &Path) -> Result<Self> {
+        let path = dir.join("yardstick");
+        let file = File::options().create(true).truncate(true).read(true).write(true).open(&path)?;
+        let zeroes = vec![0_u8; 1 << 20];
+        for megabyte in 0..FILE_BYTES >> 20 {
+            file.write_all_at(&zeroes, megabyte << 20)?;
+        }
+        file.sync_all()?;
+        // Nobody else needs its name.
+        std::fs::remove_file(&path)?;
+        Ok(Self { file, at: 0 })
+    }
+
+    /// Records a second when `group` records of `bytes` go in one `pwrite` with one `fdatasync`.
+    pub(crate) fn rate(&mut self, bytes: usize, group: u32, lasting: Duration) -> Result<f64> {
+        let group_bytes = bytes * usize::try_from(group)?;
+        let block: Vec<u8> = (0_u8..=255).cycle().take(group_bytes).collect();
+        let length = u64::try_from(group_bytes)?;
+        let (begun, mut records) = (Instant::now(), 0_u64);
+        while begun.elapsed() < lasting {
+            if self.at + length > FILE_BYTES {
+                self.at = 0;
+            }
+            self.file.write_all_at(&block, self.at)?;
+            self.file.sync_data()?;
+            self.at += length;
+            records += u64::from(group);
+        }
+        Ok(records as f64 / begun.elapsed().as_secs_f64())
+    }
+}

@@ -1,0 +1,100 @@
+//! What the tests need beyond Rust: distribution packages, and Python packages in an environment of our own.
+//! Everything is looked for first; only what is missing is installed, and each step says what and why.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::geteuid;
+
+use crate::shell;
+
+/// A program, the Debian package that has it, and who needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    /// Looked for in the path.
+    pub(crate) program: &'static str,
+    /// Installed if it is not there.
+    pub(crate) package: &'static str,
+    /// For the message.
+    pub(crate) needed_for: &'static str,
+}
+
+/// What `cargo xtask test` needs.
+pub(crate) const FOR_TESTS: [Tool; 2] = [
+    Tool { program: "mosquitto", package: "mosquitto", needed_for: "the MQTT source's tests" },
+    Tool { program: "python3", package: "python3", needed_for: "the independent readers" },
+];
+
+/// Installs the packages whose programs are missing.
+pub(crate) fn tools(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !shell::has(tool.program)).collect();
+    for tool in &missing {
+        println!("missing: {} (package {}), for {}", tool.program, tool.package, tool.needed_for);
+    }
+    packages(&missing.iter().map(|tool| tool.package).collect::<Vec<_>>())
+}
+
+/// Installs distribution packages, as root or through sudo.
+pub(crate) fn packages(names: &[&str]) -> Result<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    let list = names.join(" ");
+    if !shell::has("apt-get") {
+        bail!("this machine has no apt-get: install what these Debian packages hold, then run again: {list}");
+    }
+    if !geteuid().is_root() && !shell::has("sudo") {
+        bail!("neither root nor sudo: ask an administrator to run `apt-get install {list}`, then run again");
+    }
+    // A machine that has never fetched its lists cannot install; one that has need not fetch them again.
+    if shell::run(apt(&["install"]).args(names)).is_err() {
+        shell::run(&mut apt(&["update", "-q"]))?;
+        shell::run(apt(&["install"]).args(names)).with_context(|| format!("could not install {list}"))?;
+    }
+    Ok(())
+}
+
+fn apt(words: &[&str]) -> Command {
+    let mut command = if geteuid().is_root() {
+        Command::new("env")
+    } else {
+        let mut sudo = Command::new("sudo");
+        sudo.arg("env");
+        sudo
+    };
+    // RUNLEVEL=1 keeps a freshly installed broker from being started as a service of this machine.
+    command.args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]).args(words);
+    if words == ["install"] {
+        command.args(["-y", "-q", "--no-install-recommends"]);
+    }
+    command
+}
+
+/// The Python interpreter of a private environment with the packages of `requirements` (a path from the root).
+/// It is made anew when they change.
+pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
+    let wanted = std::fs::read_to_string(shell::root().join(requirements))?;
+    let home = shell::target_dir()?.join(name);
+    let (python, stamp) = (home.join("bin/python"), home.join("installed.txt"));
+    if python.exists() && std::fs::read_to_string(&stamp).is_ok_and(|has| has == wanted) {
+        return Ok(python);
+    }
+    if home.exists() {
+        std::fs::remove_dir_all(&home).with_context(|| format!("could not remove {}", home.display()))?;
+    }
+    if make_environment(&home).is_err() {
+        // Debian keeps ensurepip in a package of its own.
+        packages(&["python3-venv"])?;
+        make_environment(&home)?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]);
+    shell::run(pip.current_dir(shell::root()))?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(python)
+}
+
+fn make_environment(home: &Path) -> Result<()> {
+    shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
+}

@@ -1,0 +1,248 @@
+//! `cargo xtask test`: everything that a change must pass, in stages, each with its time.
+//!
+//! A failed stage does not stop those after it: the end lists all that failed. From a cold cache on two cores
+//! the whole takes at most [`BUDGET`]; what is longer belongs under `cargo xtask torture`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{binaries, setup, shell};
+
+/// From a cold cache on two cores.
+const BUDGET: Duration = Duration::from_secs(25 * 60);
+/// Rounds of `kill -9` under load.
+const CRASH_ROUNDS: u32 = 50;
+/// The package with the tests of the whole product.
+const SYSTEM_PACKAGE: &str = "wardgate-system-tests";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only this stage; may be given more than once
+    #[arg(long, value_name = "STAGE")]
+    stage: Vec<Stage>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Stage {
+    /// Installs what the tests need
+    Setup,
+    /// rustfmt, unchanged
+    Fmt,
+    /// clippy, without a warning
+    Clippy,
+    /// Builds the binaries that the tests start
+    Build,
+    /// Each room's own tests, the layout, the dependencies, the unit file
+    Rooms,
+    /// The documentation's examples
+    Docs,
+    /// The whole product, from outside
+    System,
+    /// Kills under load
+    Crash,
+    /// The demo, as a newcomer runs it
+    Demo,
+}
+
+impl Stage {
+    const ALL: [Self; 9] = [
+        Self::Setup,
+        Self::Fmt,
+        Self::Clippy,
+        Self::Build,
+        Self::Rooms,
+        Self::Docs,
+        Self::System,
+        Self::Crash,
+        Self::Demo,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Build => "build",
+            Self::Rooms => "rooms",
+            Self::Docs => "docs",
+            Self::System => "system",
+            Self::Crash => "crash",
+            Self::Demo => "demo",
+        }
+    }
+
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Setup => {
+                setup::tools(&setup::FOR_TESTS)?;
+                readers().map(drop)
+            }
+            Self::Fmt => shell::run(shell::cargo().args(["fmt", "--all", "--check"])),
+            Self::Clippy => {
+                let mut cargo = shell::cargo();
+                cargo.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+                shell::run(&mut cargo)
+            }
+            Self::Build => binaries::build(binaries::Profile::Dev).map(drop),
+            Self::Rooms => {
+                let names = Names::find()?;
+                let mut cargo = shell::cargo();
+                cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]);
+                run_tests(&mut cargo, names.rooms)
+            }
+            Self::Docs => shell::run(shell::cargo().args([
+                "test",
+                "--locked",
+                "--no-fail-fast",
+                "--workspace",
+                "--doc",
+            ])),
+            Self::System => {
+                let names = Names::find()?;
+                run_tests(workspace_tests(&names.system)?.args(["--no-fail-fast"]), names.system)
+            }
+            Self::Crash => crash(CRASH_ROUNDS),
+            Self::Demo => {
+                let demo = ["xtask", "demo", "--seconds", "10", "--json"];
+                shell::run(shell::cargo().args(demo))
+            }
+        }
+    }
+}
+
+/// Runs the stages and prints their times.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let begun = Instant::now();
+    let stages = if args.stage.is_empty() { Stage::ALL.to_vec() } else { args.stage.clone() };
+    let mut results = Vec::new();
+    for stage in stages {
+        println!("\n=== {} ===", stage.name());
+        let stage_begun = Instant::now();
+        let result = stage.run();
+        if let Err(error) = &result {
+            println!("stage {} failed: {error:#}", stage.name());
+        }
+        results.push((stage, stage_begun.elapsed(), result.is_ok()));
+        println!("=== {}: {:.1} s ===", stage.name(), stage_begun.elapsed().as_secs_f64());
+    }
+    println!("\nstage      seconds");
+    for (stage, time, passed) in &results {
+        let mark = if *passed { "" } else { "   FAILED" };
+        println!("{:<10} {:>7.1}{mark}", stage.name(), time.as_secs_f64());
+    }
+    println!("{:<10} {:>7.1}", "total", begun.elapsed().as_secs_f64());
+    if begun.elapsed() > BUDGET {
+        println!("note: over the budget of {} min on this machine", BUDGET.as_secs() / 60);
+    }
+    let failed: Vec<&str> =
+        results.iter().filter(|(_, _, ok)| !ok).map(|(stage, _, _)| stage.name()).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// The crash tests, with so many rounds.
+pub(crate) fn crash(rounds: u32) -> Result<()> {
+    let names = Names::find()?;
+    let mut cargo = workspace_tests(&names.crash)?;
+    cargo.env("WARDGATE_CRASH_ROUNDS", rounds.to_string());
+    run_tests(&mut cargo, names.crash)
+}
+
+/// The interpreter that the independent readers run in.
+pub(crate) fn readers() -> Result<PathBuf> {
+    setup::python("readers-venv", "tests/readers/requirements.txt")
+}
+
+/// `cargo test` over the whole workspace, so that features unify as in the other stages and nothing is built
+/// twice, told where the built programs and the readers are.
+fn workspace_tests(names: &BTreeSet<String>) -> Result<Command> {
+    if names.is_empty() {
+        bail!("there is no such test yet");
+    }
+    let built = binaries::build(binaries::Profile::Dev)?;
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--locked", "--workspace"]);
+    cargo.env("WARDGATE_BIN", built.wardgate).env("WARDGATE_LANDING_BIN", built.landing);
+    cargo.env("WARDGATE_PYTHON", readers()?);
+    Ok(cargo)
+}
+
+fn run_tests(cargo: &mut Command, names: BTreeSet<String>) -> Result<()> {
+    for name in names {
+        cargo.args(["--test", &name]);
+    }
+    if let Some(python) = python_if_there() {
+        cargo.env("WARDGATE_PYTHON", python);
+    }
+    shell::run(cargo)
+}
+
+/// A room's own test may use the readers too; it skips with a note where they are not installed.
+fn python_if_there() -> Option<PathBuf> {
+    let python = shell::target_dir().ok()?.join("readers-venv/bin/python");
+    python.exists().then_some(python)
+}
+
+/// The names of the integration tests, by stage.
+#[derive(Debug, Default)]
+struct Names {
+    rooms: BTreeSet<String>,
+    system: BTreeSet<String>,
+    crash: BTreeSet<String>,
+}
+
+impl Names {
+    fn find() -> Result<Self> {
+        let metadata =
+            shell::json(shell::cargo().args(["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
+        Self::of(&metadata).context("cargo metadata has another shape than expected")
+    }
+
+    fn of(metadata: &Value) -> Option<Self> {
+        let mut names = Self::default();
+        for package in metadata.get("packages")?.as_array()? {
+            let whole_product = package.get("name")? == SYSTEM_PACKAGE;
+            for target in package.get("targets")?.as_array()? {
+                if !target.get("kind")?.as_array()?.iter().any(|kind| kind == "test") {
+                    continue;
+                }
+                let name = target.get("name")?.as_str()?;
+                let stage = match (whole_product, name.contains("crash")) {
+                    (false, _) => &mut names.rooms,
+                    (true, false) => &mut names.system,
+                    (true, true) => &mut names.crash,
+                };
+                stage.insert(name.to_owned());
+            }
+        }
+        Some(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn tests_go_to_the_stage_of_their_package_and_name() {
+        let test = |name: &str| json!({"kind": ["test"], "name": name});
+        let metadata = json!({"packages": [
+            {"name": "wardgate-spool", "targets": [{"kind": ["lib"], "name": "spool"}, test("crash_model")]},
+            {"name": SYSTEM_PACKAGE, "targets": [test("crash"), test("spine")]},
+        ]});
+        let names = Names::of(&metadata).unwrap();
+        let set = |name: &str| BTreeSet::from([name.to_owned()]);
+        assert_eq!(
+            (names.rooms, names.system, names.crash),
+            (set("crash_model"), set("spine"), set("crash"))
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask torture`: what takes too long for every change. A release has passed it.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{shell, stages};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Rounds of `kill -9` on gateway, landing or both
+    #[arg(long, default_value_t = 1_000)]
+    crash_rounds: u32,
+    /// Cases of each property test
+    #[arg(long, default_value_t = 20_000)]
+    property_cases: u32,
+    /// Only this programme
+    #[arg(long, value_enum)]
+    only: Option<Programme>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Programme {
+    /// cargo-deny with today's advisories; needs the internet
+    Advisories,
+    /// The property tests, with many more cases
+    Properties,
+    /// The crash tests, with many more rounds
+    Crash,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let all = [Programme::Advisories, Programme::Properties, Programme::Crash];
+    let mut failed = Vec::new();
+    for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
+        let begun = Instant::now();
+        println!("\n=== {programme:?} ===");
+        let result = match programme {
+            Programme::Advisories => advisories(),
+            Programme::Properties => properties(args.property_cases),
+            Programme::Crash => stages::crash(args.crash_rounds),
+        };
+        if let Err(error) = result {
+            println!("{programme:?} failed: {error:#}");
+            failed.push(format!("{programme:?}"));
+        }
+        println!("=== {programme:?}: {:.0} s ===", begun.elapsed().as_secs_f64());
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+/// The whole of `deny.toml`. Its offline part is also a test of xtask, without cargo-deny's own build.
+fn advisories() -> Result<()> {
+    if !shell::has("cargo-deny") {
+        shell::run(shell::cargo().args(["install", "--locked", "cargo-deny"]))?;
+    }
+    shell::run(Command::new("cargo-deny").current_dir(shell::root()).arg("check"))
+}
+
+fn properties(cases: u32) -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]);
+    shell::run(cargo.env("PROPTEST_CASES", cases.to_string()))
+}
