@@ -6,6 +6,22 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// A first feed, as a page shows it to who has none. The daemon's tests hold it against the configuration.
+pub const FEED_EXAMPLE: &str = r#"[[feed]]
+name = "adt"
+[feed.mllp]
+listen = "0.0.0.0:2575""#;
+
+/// A first destination, likewise.
+pub const DESTINATION_EXAMPLE: &str = r#"[[destination]]
+name = "lake"
+policy = "safe-harbor"
+[destination.lakehouse]
+url = "https://landing.example:9443"
+ca = "landing-ca.pem"
+certificate = "gateway.pem"
+key = "gateway-key.pem""#;
+
 /// Where the pages are served and under which names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

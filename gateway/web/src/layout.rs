@@ -254,6 +254,8 @@ pub(crate) fn certificate_tone(expires_at: model::Timestamp, now: model::Timesta
 /// How full the disk is.
 pub(crate) fn disk_tone(disk: crate::Disk) -> Tone {
     match format::percent(disk.free_bytes, disk.total_bytes) {
+        // The system did not say.
+        _ if disk.total_bytes == 0 => Tone::Calm,
         ..3 => Tone::Act,
         3..10 => Tone::Watch,
         _ => Tone::Good,
@@ -282,7 +284,9 @@ pub(crate) fn strip(snapshot: &Snapshot) -> Markup {
             (cell("Oldest unsent", None, &html! { (oldest) }))
             (cell("Held", held, &html! { (format::counted(status.held, "record", "records")) }))
             (cell("Disk free", Some(disk_tone(status.disk)), &html! {
-                (format::bytes(status.disk.free_bytes)) " of " (format::bytes(status.disk.total_bytes))
+                @if status.disk.total_bytes == 0 { "unknown" } @else {
+                    (format::bytes(status.disk.free_bytes)) " of " (format::bytes(status.disk.total_bytes))
+                }
             }))
             @if let Some(at) = snapshot.certificate_expires_at {
                 (cell("Certificate until", Some(certificate_tone(at, snapshot.now)), &format::day(at)))

@@ -17,6 +17,10 @@
 //! **Limits** stand as constants where they are kept: connections and headers in `server`, bodies in `router`,
 //! live pages in `app`, sessions in `session`, guesses in `throttle`, hashes in `password`.
 
+// The fake product is written against the public API, and the tests share it with the preview.
+#[cfg(test)]
+extern crate self as web;
+
 mod api;
 mod app;
 mod assets;
@@ -42,7 +46,7 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, DESTINATION_EXAMPLE, FEED_EXAMPLE};
 pub use product::{
     ACCOUNT_NAME_BYTES_MAX, Account, AccountName, ClaimError, NewAccount, NotAnAccountName, PasswordHash,
     Product, Role,

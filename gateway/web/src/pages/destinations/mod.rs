@@ -9,7 +9,7 @@ use crate::layout::{self, Column, Tone, fact, number, place, words};
 use crate::live::{Part, View};
 use crate::pages::error::Failure;
 use crate::session::Session;
-use crate::{DestinationState, DestinationStatus, format};
+use crate::{DESTINATION_EXAMPLE, DestinationState, DestinationStatus, format};
 
 /// `GET /destinations`.
 pub(crate) async fn list(State(app): State<Shared>, Extension(session): Extension<Session>) -> Markup {
@@ -144,11 +144,8 @@ fn nothing_yet() -> Markup {
         "No destination yet",
         &html! {
             p { "What arrives is kept, and waits. Add a destination to the configuration, for example a lakehouse:" }
-            pre tabindex="0" aria-label="Example configuration" { code { (EXAMPLE) } }
+            pre tabindex="0" aria-label="Example configuration" { code { (DESTINATION_EXAMPLE) } }
             p { "Then " code { "wardgate check" } " tells whether it is right, and a restart of the service puts it to work." }
         },
     )
 }
-
-/// A destination as the configuration has it.
-const EXAMPLE: &str = "[[destinations]]\nname = \"lake\"\nkind = \"lakehouse\"\nurl = \"https://landing.example:9443\"\npolicy = \"safe-harbor\"";

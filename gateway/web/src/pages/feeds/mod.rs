@@ -9,7 +9,7 @@ use crate::layout::{self, Column, Tone, fact, number, place, words};
 use crate::live::{Part, View};
 use crate::pages::error::Failure;
 use crate::session::Session;
-use crate::{FeedStatus, format};
+use crate::{FEED_EXAMPLE, FeedStatus, format};
 
 /// Seconds since the last record for which a feed counts as receiving.
 const RECEIVING_S: u64 = 5 * 60;
@@ -137,11 +137,8 @@ fn nothing_yet() -> Markup {
         "No feed yet",
         &html! {
             p { "Nothing can arrive until there is one. Add a feed to the configuration, for example for HL7 over MLLP:" }
-            pre tabindex="0" aria-label="Example configuration" { code { (EXAMPLE) } }
+            pre tabindex="0" aria-label="Example configuration" { code { (FEED_EXAMPLE) } }
             p { "Then " code { "wardgate check" } " tells whether it is right, and a restart of the service puts it to work." }
         },
     )
 }
-
-/// A feed as the configuration has it.
-const EXAMPLE: &str = "[[feeds]]\nname = \"adt\"\nkind = \"mllp\"\nlisten = \"0.0.0.0:2575\"";

@@ -89,7 +89,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Verdict {
             "A policy could not release them. They stay encrypted here until somebody decides.".to_owned();
         add(Tone::Watch, what, why, Some("/destinations".to_owned()));
     }
-    points.sort_by(|a, b| b.tone.cmp(&a.tone));
+    points.sort_by_key(|point| std::cmp::Reverse(point.tone));
     let (tone, sentence) = sentence(snapshot, &points);
     Verdict { tone, sentence, points }
 }
