@@ -1,0 +1,2 @@
+//! The landing of Wardgate.
+fn main() {}
