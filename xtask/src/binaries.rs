@@ -1,18 +1,25 @@
 //! The two programs, built.
 
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::shell;
 
+/// Where they are, if they are built already: then nothing is built.
+const WARDGATE: &str = "WARDGATE_BIN";
+const LANDING: &str = "WARDGATE_LANDING_BIN";
+
 /// How to build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
-    /// Quick to build; what demo and tests use.
+    /// Quick to build, and nothing but the two: what the demo uses.
     Dev,
+    /// Together with all tests. Tests ask some packages for more features; building them and the programs in one
+    /// go builds those packages, and the many that stand on them, once instead of twice.
+    Tests,
     /// What is measured and shipped.
     Release,
 }
@@ -24,15 +31,35 @@ pub(crate) struct Binaries {
     pub(crate) landing: PathBuf,
 }
 
-/// Builds both; cargo's progress goes to our standard error.
-pub(crate) fn build(profile: Profile) -> Result<Binaries> {
-    let mut cargo = shell::cargo();
-    cargo.args(["build", "--locked", "-p", "wardgate", "-p", "wardgate-landing", "--bins"]);
-    cargo.arg("--message-format=json-render-diagnostics");
-    if profile == Profile::Release {
-        cargo.arg("--release");
+impl Binaries {
+    /// For a program that we start: where they are.
+    pub(crate) fn tell(&self, command: &mut Command) {
+        command.env(WARDGATE, &self.wardgate).env(LANDING, &self.landing);
     }
-    eprintln!("$ cargo build -p wardgate -p wardgate-landing   (a first build takes some minutes)");
+
+    /// Those that the environment names.
+    fn told() -> Option<Self> {
+        let named = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_file());
+        Some(Self { wardgate: named(WARDGATE)?, landing: named(LANDING)? })
+    }
+}
+
+/// Builds both, unless the environment names them; cargo's progress goes to our standard error.
+pub(crate) fn build(profile: Profile) -> Result<Binaries> {
+    if profile != Profile::Release
+        && let Some(told) = Binaries::told()
+    {
+        return Ok(told);
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["build", "--locked"]);
+    match profile {
+        Profile::Dev => cargo.args(["-p", "wardgate", "-p", "wardgate-landing", "--bins"]),
+        Profile::Tests => cargo.args(["--workspace", "--bins", "--tests"]),
+        Profile::Release => cargo.args(["-p", "wardgate", "-p", "wardgate-landing", "--bins", "--release"]),
+    };
+    eprintln!("$ {}   (the first time this takes some minutes)", shell::shown(&cargo));
+    cargo.arg("--message-format=json-render-diagnostics");
     let out = cargo.stderr(Stdio::inherit()).output().context("could not start cargo")?;
     if !out.status.success() {
         bail!("the build failed");
@@ -43,7 +70,8 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
             let target = message.get("target")?;
             let is_it = target.get("name")?.as_str()? == name
                 && target.get("kind")?.as_array()?.iter().any(|kind| kind == "bin");
-            is_it.then(|| message.get("executable")?.as_str().map(PathBuf::from))?
+            let is_test = message.get("profile")?.get("test")?.as_bool()?;
+            (is_it && !is_test).then(|| message.get("executable")?.as_str().map(PathBuf::from))?
         })
     };
     Ok(Binaries {

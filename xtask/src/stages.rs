@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{binaries, setup, shell};
+use crate::binaries::{self, Profile};
+use crate::{setup, shell};
 
 /// From a cold cache on two cores.
 const BUDGET: Duration = Duration::from_secs(25 * 60);
@@ -35,7 +36,7 @@ enum Stage {
     Fmt,
     /// clippy, without a warning
     Clippy,
-    /// Builds the binaries that the tests start
+    /// Builds all tests and the binaries that they start
     Build,
     /// Each room's own tests, the layout, the dependencies, the unit file
     Rooms,
@@ -88,7 +89,7 @@ impl Stage {
                 cargo.args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]);
                 shell::run(&mut cargo)
             }
-            Self::Build => binaries::build(binaries::Profile::Dev).map(drop),
+            Self::Build => binaries::build(Profile::Tests).map(drop),
             Self::Rooms => {
                 let names = Names::find()?;
                 let mut cargo = shell::cargo();
@@ -104,12 +105,13 @@ impl Stage {
             ])),
             Self::System => {
                 let names = Names::find()?;
-                run_tests(workspace_tests(&names.system)?.args(["--no-fail-fast"]), names.system)
+                run_tests(workspace_tests(&names.system)?.arg("--no-fail-fast"), names.system)
             }
             Self::Crash => crash(CRASH_ROUNDS),
             Self::Demo => {
-                let demo = ["xtask", "demo", "--seconds", "10", "--json"];
-                shell::run(shell::cargo().args(demo))
+                let mut demo = shell::cargo();
+                binaries::build(Profile::Tests)?.tell(&mut demo);
+                shell::run(demo.args(["xtask", "demo", "--seconds", "10", "--json"]))
             }
         }
     }
@@ -166,10 +168,9 @@ fn workspace_tests(names: &BTreeSet<String>) -> Result<Command> {
     if names.is_empty() {
         bail!("there is no such test yet");
     }
-    let built = binaries::build(binaries::Profile::Dev)?;
     let mut cargo = shell::cargo();
+    binaries::build(Profile::Tests)?.tell(&mut cargo);
     cargo.args(["test", "--locked", "--workspace"]);
-    cargo.env("WARDGATE_BIN", built.wardgate).env("WARDGATE_LANDING_BIN", built.landing);
     cargo.env("WARDGATE_PYTHON", readers()?);
     Ok(cargo)
 }

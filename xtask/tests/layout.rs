@@ -184,7 +184,7 @@ fn the_box_carries_only_what_it_needs() {
     assert!(carried.contains("rustls"), "cargo tree lists something else: {carried:?}");
     for (pattern, why) in [
         // `ring` is there, uncalled: rumqttc names an error type of rustls-webpki 0.102, which brings it.
-        ("openssl*", "rustls is the one TLS implementation"),
+        ("openssl-sys", "rustls is the one TLS implementation"),
         ("native-tls", "rustls is the one TLS implementation"),
         ("arrow*", "tables are written at the landing"),
         ("parquet*", "tables are written at the landing"),
