@@ -1,1 +1,38 @@
-//! De-identification: policies, rules, receipts. Pure but for the traits it is given.
+//! De-identification: policies, rules, receipts. Pure: no I/O, no clock, no randomness.
+//!
+//! **Promise.** No identifier leaves that the policy does not name. What leaves is a [`Release`], and only
+//! [`Policy::release`] makes one; the gate reads it a second time on the way out. Unlisted means denied.
+//!
+//! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point; units at
+//! most [`units::UNIT_BYTES_MAX`] bytes; a policy file at most [`POLICY_BYTES_MAX`] bytes. Time is linear in the message.
+//!
+//! **Invariants.**
+//! - A value passes because a rule recognised it as harmless, never because no rule recognised it as harmful.
+//! - The rules look at data types and values; nothing is believed because of the version a message claims.
+//! - A policy labelled `safe-harbor` derives nothing from a person's data (45 CFR 164.514(c)): it does not compile.
+//! - [`gate`] shares no code with [`rules`]; they agree because both are right, or the message is held.
+//! - `Display` and `Debug` of what is held say where, never what.
+//!
+//! **Tables** stand in `data/`, **policies** in `policies/`; both are part of the hash in [`model::PolicyRef`].
+
+mod clinical;
+pub mod codes;
+mod dates;
+mod envelope;
+mod filter;
+pub mod gate;
+mod geography;
+mod observations;
+mod policy;
+mod release;
+pub mod rules;
+mod tables;
+mod tally;
+mod token;
+pub mod units;
+
+pub use clinical::{Clinical, Context};
+pub use filter::hl7_filter;
+pub use policy::{BUILTIN_POLICIES, CompileError, Label, POLICY_BYTES_MAX, Policy};
+pub use release::{Held, HeldWhy, Release};
+pub use token::TokenKey;

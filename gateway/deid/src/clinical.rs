@@ -1,0 +1,31 @@
+//! What a policy is asked to release, and what it needs to know besides.
+
+use bytes::Bytes;
+use model::{Observation, Provenance, Seq};
+
+use crate::TokenKey;
+
+/// One decoded record. Grows by a variant for each form the gateway learns to read.
+#[derive(Debug, Clone)]
+pub enum Clinical {
+    /// One HL7 v2 message.
+    Hl7(hl7::Message),
+    /// What a device measured, decoded by its profile.
+    Observations {
+        /// The decoded values.
+        values: Vec<Observation>,
+        /// The bytes they were decoded from.
+        raw: Bytes,
+    },
+}
+
+/// What stands around the record.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Its place in the stream of the destination.
+    pub seq: Seq,
+    /// Where it came from and when.
+    pub provenance: &'a Provenance,
+    /// The destination's key for keyed tokens; see [`crate::Policy::needs_token_key`].
+    pub tokens: Option<&'a TokenKey>,
+}

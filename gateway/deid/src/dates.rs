@@ -1,0 +1,130 @@
+//! Dates and times of HL7 v2: recognised, never corrected.
+
+/// The oldest year that is a year.
+const YEAR_MIN: u16 = 1800;
+/// The last one.
+const YEAR_MAX: u16 = 2199;
+/// Years before the reference year from which on a year tells an age over 89
+/// (45 CFR 164.514(b)(2)(i)(C)): who was born 90 years ago is 89 or 90.
+pub(crate) const YEARS_OVER_89: u16 = 90;
+
+/// The year of a DT, DTM or TS value (HL7 v2.8.2 §2A.2.21, §2A.2.22), or of an ISO 8601 date that a sender wrote
+/// in its place. `None` for anything else, also where month or day do not exist.
+pub(crate) fn year(value: &[u8]) -> Option<u16> {
+    let value = value.trim_ascii();
+    is_dtm(value).or_else(|| is_iso(value))
+}
+
+/// The year of a value in HL7's own format.
+fn is_dtm(value: &[u8]) -> Option<u16> {
+    let zone = value.iter().position(|b| matches!(b, b'+' | b'-')).unwrap_or(value.len());
+    let (local, zone) = value.split_at_checked(zone)?;
+    if !(zone.is_empty() || zone.len() == 5 && all_digits(zone.get(1..)?)) {
+        return None;
+    }
+    let point = local.iter().position(|b| *b == b'.').unwrap_or(local.len());
+    let (digits, fraction) = local.split_at_checked(point)?;
+    let fraction_fits =
+        fraction.is_empty() || matches!(fraction.len(), 2..=7) && all_digits(fraction.get(1..)?);
+    if !fraction_fits || !all_digits(digits) || !matches!(digits.len(), 4 | 6 | 8 | 10 | 12 | 14) {
+        return None;
+    }
+    let part = |from: usize, max: u16, min: u16| match digits.get(from..from + 2) {
+        Some(pair) => (min..=max).contains(&number(pair)),
+        None => true,
+    };
+    let fits = part(4, 12, 1) && part(6, 31, 1) && part(8, 24, 0) && part(10, 59, 0) && part(12, 60, 0);
+    plausible(digits.get(..4)?).filter(|_| fits)
+}
+
+/// The year of `2012-05-01`, alone or followed by a time.
+fn is_iso(value: &[u8]) -> Option<u16> {
+    let date = value.get(..10)?;
+    let month = date.get(5..7)?;
+    let day = date.get(8..10)?;
+    let separated = date.get(4) == Some(&b'-') && date.get(7) == Some(&b'-');
+    let rest = value.get(10..).unwrap_or_default();
+    let time_fits = rest.len() <= 20
+        && rest
+            .iter()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'T' | b' ' | b':' | b'.' | b'+' | b'-' | b'Z'));
+    let fits = separated && time_fits && all_digits(month) && all_digits(day);
+    let exists = (1..=12).contains(&number(month)) && (1..=31).contains(&number(day));
+    plausible(date.get(..4)?).filter(|_| fits && exists)
+}
+
+/// Whether this is a date, a date with time, or a time of day, exactly as HL7 writes them.
+pub(crate) fn is_date_or_time(value: &[u8]) -> bool {
+    is_dtm(value).is_some() || is_time(value)
+}
+
+/// `HH[MM[SS[.SSSS]]][+/-ZZZZ]` (HL7 v2.8.2 §2A.2.76).
+fn is_time(value: &[u8]) -> bool {
+    let zone = value.iter().position(|b| matches!(b, b'+' | b'-')).unwrap_or(value.len());
+    let Some((local, zone)) = value.split_at_checked(zone) else { return false };
+    let zone_fits = zone.is_empty() || zone.len() == 5 && zone.get(1..).is_some_and(all_digits);
+    let digits = local.split(|b| *b == b'.').next().unwrap_or_default();
+    let fraction = local.get(digits.len()..).unwrap_or_default();
+    let fraction_fits = fraction.is_empty()
+        || matches!(fraction.len(), 2..=5) && fraction.get(1..).is_some_and(all_digits) && digits.len() == 6;
+    let part = |from: usize, max: u16| digits.get(from..from + 2).is_none_or(|pair| number(pair) <= max);
+    zone_fits
+        && fraction_fits
+        && matches!(digits.len(), 4 | 6)
+        && all_digits(digits)
+        && part(0, 24)
+        && part(2, 59)
+        && part(4, 60)
+}
+
+fn plausible(year: &[u8]) -> Option<u16> {
+    let year = all_digits(year).then(|| number(year))?;
+    (YEAR_MIN..=YEAR_MAX).contains(&year).then_some(year)
+}
+
+fn all_digits(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_digit)
+}
+
+fn number(digits: &[u8]) -> u16 {
+    digits.iter().fold(0, |n: u16, d| n.saturating_mul(10).saturating_add(u16::from(d.wrapping_sub(b'0'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn years_of_dates_only() {
+        for (value, expected) in [
+            ("2012", Some(2012)),
+            ("201205", Some(2012)),
+            ("20120501", Some(2012)),
+            ("201205011230", Some(2012)),
+            ("20120501123059.1234-0500", Some(2012)),
+            ("2012-05-01", Some(2012)),
+            ("2012-05-01T12:30:00Z", Some(2012)),
+            ("2012-05-01SMITH", None),
+            ("20121301", None),
+            ("20120532", None),
+            ("195712345", None),
+            ("1234", None),
+            ("SMITH", None),
+            ("", None),
+            ("2012 Smith", None),
+            ("05/01/2012", None),
+        ] {
+            assert_eq!(year(value.as_bytes()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn kept_dates_are_exact() {
+        for good in ["2012", "20120501", "20120501123059+0100", "1230", "123059.5", "0830-0500"] {
+            assert!(is_date_or_time(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "12", "2561", "2012-05-01", "noon", "20120501x", "5551234567"] {
+            assert!(!is_date_or_time(bad.as_bytes()), "{bad}");
+        }
+    }
+}

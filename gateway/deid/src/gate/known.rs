@@ -1,0 +1,315 @@
+//! The strings by which a record knows its people, from where HL7 puts them.
+
+use std::collections::HashSet;
+
+use super::HitKind;
+use super::text::{Delimiters, digits, is_numeric, lines, lower, squeezed, words};
+
+/// Shortest word of a name that is looked for. Shorter ones are also units, states and codes.
+pub const NAME_LETTERS_MIN: usize = 3;
+/// Shortest identifier that is looked for, in letters and digits.
+pub const ID_CHARACTERS_MIN: usize = 4;
+/// Shortest word of an address that is looked for.
+pub const STREET_LETTERS_MIN: usize = 4;
+/// Digits of a telephone number without its area.
+const TELEPHONE_DIGITS: usize = 7;
+
+/// What a field holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// XPN, PN: names in components 1 to 3 and beyond 9.
+    Name,
+    /// XCN, CN: an identifier, then a name.
+    Provider,
+    /// CX, ST: an identifier.
+    Id,
+    /// XAD, AD: street, other, city.
+    Address,
+    /// XTN, TN.
+    Telephone,
+    BirthDate,
+}
+
+/// Where people stand. Fields as HL7 counts.
+const PLACES: [(&[u8; 3], &[(usize, Holds)]); 16] = {
+    use Holds::{Address, BirthDate, Id, Name, Provider, Telephone};
+    [
+        (
+            b"PID",
+            &[
+                (2, Id),
+                (3, Id),
+                (4, Id),
+                (5, Name),
+                (6, Name),
+                (7, BirthDate),
+                (9, Name),
+                (11, Address),
+                (13, Telephone),
+                (14, Telephone),
+                (18, Id),
+                (19, Id),
+                (20, Id),
+                (21, Id),
+                (23, Address),
+                (40, Telephone),
+            ],
+        ),
+        (b"PD1", &[(4, Provider)]),
+        (b"MRG", &[(1, Id), (2, Id), (3, Id), (4, Id), (5, Id), (6, Id), (7, Name)]),
+        (
+            b"NK1",
+            &[
+                (2, Name),
+                (4, Address),
+                (5, Telephone),
+                (6, Telephone),
+                (12, Id),
+                (16, BirthDate),
+                (26, Name),
+                (30, Name),
+                (31, Telephone),
+                (32, Address),
+                (33, Id),
+                (37, Id),
+                (40, Telephone),
+                (41, Telephone),
+            ],
+        ),
+        (
+            b"GT1",
+            &[
+                (2, Id),
+                (3, Name),
+                (4, Name),
+                (5, Address),
+                (6, Telephone),
+                (7, Telephone),
+                (8, BirthDate),
+                (12, Id),
+                (16, Name),
+                (17, Address),
+                (18, Telephone),
+                (19, Id),
+                (29, Id),
+                (42, Name),
+                (45, Name),
+                (46, Telephone),
+            ],
+        ),
+        (
+            b"IN1",
+            &[
+                (6, Name),
+                (7, Telephone),
+                (10, Id),
+                (16, Name),
+                (18, BirthDate),
+                (19, Address),
+                (36, Id),
+                (44, Address),
+                (49, Id),
+            ],
+        ),
+        (
+            b"IN2",
+            &[
+                (1, Id),
+                (2, Id),
+                (6, Id),
+                (7, Name),
+                (8, Id),
+                (9, Name),
+                (10, Id),
+                (22, Name),
+                (25, Id),
+                (26, Id),
+                (40, Name),
+                (52, Name),
+                (53, Telephone),
+                (58, Telephone),
+                (61, Id),
+                (62, Id),
+                (63, Telephone),
+                (64, Telephone),
+            ],
+        ),
+        (
+            b"PV1",
+            &[
+                (5, Id),
+                (7, Provider),
+                (8, Provider),
+                (9, Provider),
+                (17, Provider),
+                (19, Id),
+                (50, Id),
+                (52, Provider),
+            ],
+        ),
+        (b"PV2", &[(13, Provider)]),
+        (
+            b"ORC",
+            &[(10, Provider), (11, Provider), (12, Provider), (14, Telephone), (19, Provider), (24, Address)],
+        ),
+        (b"OBR", &[(10, Provider), (16, Provider), (17, Telephone), (28, Provider)]),
+        (b"OBX", &[(16, Provider), (25, Provider)]),
+        (b"EVN", &[(5, Provider)]),
+        (b"ROL", &[(4, Provider), (11, Address), (12, Telephone)]),
+        (b"DG1", &[(16, Provider)]),
+        (b"TXA", &[(5, Provider), (9, Provider), (10, Provider), (11, Provider)]),
+    ]
+};
+
+/// The known strings of one record.
+#[derive(Default)]
+pub(super) struct Known {
+    names: HashSet<Vec<u8>>,
+    addresses: HashSet<Vec<u8>>,
+    cities: HashSet<Vec<u8>>,
+    /// As written in lower case, and squeezed.
+    ids: HashSet<Vec<u8>>,
+    telephones: HashSet<Vec<u8>>,
+    /// Digits in five orders, and the years of who is over 89.
+    birth_dates: HashSet<Vec<u8>>,
+}
+
+impl Known {
+    /// Reads them from a message. `strict` also knows providers, cities and birth dates.
+    pub(super) fn of_message(message: &[u8], year: i16, strict: bool) -> Self {
+        let mut known = Self::default();
+        let mut delimiters = Delimiters::of(message);
+        for (_, line) in lines(message) {
+            if let Some(own) = Delimiters::of_line(line) {
+                delimiters = own;
+                continue;
+            }
+            let Some((_, places)) = PLACES.iter().find(|(name, _)| line.starts_with(*name)) else { continue };
+            for (number, field) in line.split(|b| *b == delimiters.field).enumerate() {
+                let Some((_, holds)) = places.iter().find(|(n, _)| *n == number) else { continue };
+                if !strict && matches!(holds, Holds::Provider | Holds::BirthDate) {
+                    continue;
+                }
+                for repetition in field.split(|b| *b == delimiters.repetition) {
+                    known.learn(*holds, repetition, delimiters, year);
+                }
+            }
+        }
+        if strict {
+            known.addresses.extend(std::mem::take(&mut known.cities));
+        } else {
+            // A street may be named after the town it is in, and the town may stay.
+            let cities = std::mem::take(&mut known.cities);
+            known.addresses.retain(|word| !cities.contains(word));
+        }
+        known
+    }
+
+    /// The names of devices.
+    pub(super) fn of_devices<'d>(devices: impl Iterator<Item = &'d str>) -> Self {
+        let mut known = Self::default();
+        devices.for_each(|device| known.id(device.as_bytes()));
+        known
+    }
+
+    fn learn(&mut self, holds: Holds, value: &[u8], delimiters: Delimiters, year: i16) {
+        let components = || value.split(|b| *b == delimiters.component);
+        let first = components().next().unwrap_or_default();
+        match holds {
+            Holds::Name => {
+                for (_, part) in components().enumerate().filter(|(n, _)| *n < 3 || *n > 8) {
+                    self.name(part);
+                }
+            }
+            Holds::Provider => {
+                self.id(first);
+                components().skip(1).take(3).for_each(|part| self.name(part));
+            }
+            Holds::Id => {
+                self.id(first.split(|b| *b == delimiters.subcomponent).next().unwrap_or_default());
+            }
+            Holds::Address => {
+                components().take(2).for_each(|part| address(&mut self.addresses, part));
+                components().skip(2).take(1).for_each(|part| address(&mut self.cities, part));
+            }
+            Holds::Telephone => self.telephone(value, components()),
+            Holds::BirthDate => self.birth_date(first, year),
+        }
+    }
+
+    fn name(&mut self, part: &[u8]) {
+        let is_name = |w: &Vec<u8>| w.len() >= NAME_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
+        self.names.extend(words(part).into_iter().filter(is_name));
+    }
+
+    fn id(&mut self, id: &[u8]) {
+        let squeezed = squeezed(id);
+        if squeezed.len() >= ID_CHARACTERS_MIN {
+            self.ids.insert(lower(id.trim_ascii()));
+            self.ids.insert(squeezed);
+        }
+    }
+
+    fn telephone<'v>(&mut self, whole: &[u8], components: impl Iterator<Item = &'v [u8]>) {
+        let parts: Vec<&[u8]> = components.collect();
+        // Country, area and number in components of their own make one number.
+        let split: Vec<u8> = parts.iter().skip(4).take(3).flat_map(|p| digits(p)).collect();
+        for number in parts.iter().map(|p| digits(p)).chain([split]) {
+            if let Some(local) = number.len().checked_sub(TELEPHONE_DIGITS).and_then(|at| number.get(at..)) {
+                self.telephones.insert(local.to_vec());
+            }
+        }
+        if whole.contains(&b'@') {
+            parts.iter().filter(|p| p.contains(&b'@')).for_each(|p| self.id(p));
+        }
+    }
+
+    fn birth_date(&mut self, date: &[u8], this_year: i16) {
+        let all = digits(date);
+        let (Some(year), month, day) = (all.get(..4), all.get(4..6), all.get(6..8)) else { return };
+        let written = std::str::from_utf8(year).ok().and_then(|y| y.parse::<i16>().ok()).unwrap_or(i16::MAX);
+        if this_year.saturating_sub(written) >= 90 {
+            self.birth_dates.insert(year.to_vec());
+        }
+        let (Some(month), Some(day)) = (month, day) else { return };
+        for order in [[year, month, day], [month, day, year], [day, month, year], [year, day, month]] {
+            self.birth_dates.insert(order.concat());
+        }
+        let hyphens = [year, month, day].join(&b'-');
+        self.birth_dates.insert(hyphens);
+    }
+
+    /// What of the record stands in a value.
+    pub(super) fn find(&self, value: &[u8]) -> Option<HitKind> {
+        let words = words(value);
+        let numeric = is_numeric(value);
+        if words.iter().any(|word| self.names.contains(word)) {
+            return Some(HitKind::Name);
+        }
+        let whole = if numeric { lower(value.trim_ascii()) } else { squeezed(value) };
+        let id = self.ids.contains(&whole) || !numeric && words.iter().any(|word| self.ids.contains(word));
+        if id {
+            return Some(HitKind::Identifier);
+        }
+        if words.iter().any(|word| self.addresses.contains(word)) {
+            return Some(HitKind::Address);
+        }
+        let number = digits(value);
+        if number.len() >= TELEPHONE_DIGITS
+            && number.windows(TELEPHONE_DIGITS).any(|window| self.telephones.contains(window))
+        {
+            return Some(HitKind::Telephone);
+        }
+        let date_like = |text: &[u8]| {
+            self.birth_dates.contains(text)
+                || text.len() > 8 && text.get(..8).is_some_and(|day| self.birth_dates.contains(day))
+        };
+        let born = date_like(&whole) || words.iter().any(|word| date_like(word)) && !numeric;
+        born.then_some(HitKind::BirthDate)
+    }
+}
+
+fn address(into: &mut HashSet<Vec<u8>>, part: &[u8]) {
+    let is_word = |w: &Vec<u8>| w.len() >= STREET_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
+    into.extend(words(part).into_iter().filter(is_word));
+}

@@ -1,0 +1,244 @@
+//! The output gate: a second reading of every release, by other eyes.
+//!
+//! **Promise.** A release under `safe-harbor` or `limited-data-set` holds none of the strings by which its own source
+//! knows the patient, the family and, under `safe-harbor`, the providers; and nothing that looks like a social security
+//! number, telephone number, address of mail, host or page, or, under `safe-harbor`, a full date. A hit holds the record.
+//!
+//! **What is known**: names (words of [`NAME_LETTERS_MIN`] letters and more), identifiers ([`ID_CHARACTERS_MIN`] characters and
+//! more), words of streets and under `safe-harbor` of cities ([`STREET_LETTERS_MIN`]), telephone numbers, birth dates in five orders,
+//! and the birth year of who is over 89. They are looked for as whole words and whole values, whatever their case and punctuation.
+//!
+//! **Invariants.** Nothing here calls [`crate::rules`], its tables or its cutting of messages: a defect there is not repeated here.
+//! Nothing is trusted for where it stands. Exempt are what no sender can write: the feed's and the profile's name (chosen by
+//! the operator), the names of rules in the receipt, and the names of segments.
+
+mod known;
+mod patterns;
+mod text;
+
+use std::fmt;
+
+use model::{Observation, Provenance, Released, TimeValue};
+
+pub use known::{ID_CHARACTERS_MIN, NAME_LETTERS_MIN, STREET_LETTERS_MIN};
+
+use crate::{Clinical, Label};
+use known::Known;
+use text::Delimiters;
+
+/// What the gate found, and where in the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// What.
+    pub kind: HitKind,
+    /// Where.
+    pub place: Place,
+}
+
+/// What must not be in a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HitKind {
+    /// A word of a known name.
+    Name,
+    /// A known identifier.
+    Identifier,
+    /// A word of a known address.
+    Address,
+    /// A known telephone number.
+    Telephone,
+    /// A known birth date, or the birth year of who is over 89.
+    BirthDate,
+    /// What looks like a social security number.
+    SsnPattern,
+    /// What looks like a telephone number.
+    TelephonePattern,
+    /// What looks like an address of mail, of a page or of a host.
+    NetworkPattern,
+    /// A full date.
+    DatePattern,
+    /// Part of the envelope that the label does not allow.
+    Envelope,
+}
+
+impl HitKind {
+    /// A short name for reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "gate-name",
+            Self::Identifier => "gate-identifier",
+            Self::Address => "gate-address",
+            Self::Telephone => "gate-telephone",
+            Self::BirthDate => "gate-birth-date",
+            Self::SsnPattern => "gate-ssn-pattern",
+            Self::TelephonePattern => "gate-telephone-pattern",
+            Self::NetworkPattern => "gate-network-pattern",
+            Self::DatePattern => "gate-date-pattern",
+            Self::Envelope => "gate-envelope",
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Name => "a word of a name of the record",
+            Self::Identifier => "an identifier of the record",
+            Self::Address => "a word of an address of the record",
+            Self::Telephone => "a telephone number of the record",
+            Self::BirthDate => "a birth date of the record",
+            Self::SsnPattern => "what looks like a social security number",
+            Self::TelephonePattern => "what looks like a telephone number",
+            Self::NetworkPattern => "what looks like an address of mail, page or host",
+            Self::DatePattern => "a full date",
+            Self::Envelope => "a part that its label does not allow",
+        }
+    }
+}
+
+/// Where in a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the payload: the segment, from 1, and the byte of the payload, from 0.
+    Payload {
+        /// From 1.
+        segment: usize,
+        /// From 0.
+        byte: usize,
+    },
+    /// In an observation, from 1.
+    Observation(usize),
+    /// Beside the payload.
+    Envelope,
+}
+
+impl fmt::Display for Hit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind.what())?;
+        match self.place {
+            Place::Payload { segment, byte } => {
+                write!(f, " in segment {segment} of the release (byte {byte})")
+            }
+            Place::Observation(number) => write!(f, " in observation {number} of the release"),
+            Place::Envelope => f.write_str(" in the envelope of the release"),
+        }
+    }
+}
+
+impl std::error::Error for Hit {}
+
+/// Reads a release again, knowing its source. [`crate::Policy::release`] calls it; there is no way around.
+///
+/// # Errors
+/// The first [`Hit`].
+pub fn read(
+    source: &Clinical,
+    provenance: &Provenance,
+    released: &Released,
+    label: Label,
+) -> Result<(), Hit> {
+    let strict = match label {
+        Label::Treatment => return Ok(()),
+        Label::SafeHarbor => true,
+        Label::LimitedDataSet => false,
+    };
+    let known = match source {
+        Clinical::Hl7(message) => Known::of_message(message.bytes(), provenance.received_at.year(), strict),
+        Clinical::Observations { values, .. } => {
+            Known::of_devices(values.iter().filter_map(|v| v.device.as_deref()))
+        }
+    };
+    let gate = Gate { known, strict };
+    let raw_withheld = matches!(source, Clinical::Hl7(_)) || released.payload.is_empty();
+
+    // Every field by name, so that a new one is a compile error here and not a leak there.
+    let Released {
+        seq: _,
+        origin: _,
+        feed: _,
+        format: _,
+        received_at,
+        peer,
+        channel,
+        message_type,
+        control_id,
+        observations,
+        payload,
+        rules: _,
+    } = released;
+    let exact_time = matches!(received_at, Some(TimeValue::Instant(_)));
+    let outside = peer.is_some() || channel.is_some() || strict && (exact_time || control_id.is_some());
+    if outside || !raw_withheld {
+        return Err(Hit { kind: HitKind::Envelope, place: Place::Envelope });
+    }
+    for text in [message_type, control_id].into_iter().flatten() {
+        gate.text(text, Place::Envelope)?;
+    }
+    for (number, observation) in (1..).zip(observations) {
+        gate.observation(observation, Place::Observation(number))?;
+    }
+    gate.payload(payload)
+}
+
+struct Gate {
+    known: Known,
+    strict: bool,
+}
+
+impl Gate {
+    fn payload(&self, payload: &[u8]) -> Result<(), Hit> {
+        let delimiters = Delimiters::of(payload);
+        for (segment, (start, line)) in (1..).zip(text::lines(payload)) {
+            for (begin, value) in text::values(line, delimiters) {
+                if begin == 0 {
+                    continue;
+                }
+                let rest = line.get(begin + value.len()..).unwrap_or_default();
+                if let Some(kind) = self.value(value, || text::is_snomed(rest, delimiters)) {
+                    return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn observation(&self, observation: &Observation, place: Place) -> Result<(), Hit> {
+        let Observation { device, metric, loinc, ucum, value: _, quality: _, device_time, time } =
+            observation;
+        let exact = |t: &Option<TimeValue>| matches!(t, Some(TimeValue::Instant(_)));
+        if self.strict && (device.is_some() || exact(device_time) || exact(time)) {
+            return Err(Hit { kind: HitKind::Envelope, place });
+        }
+        for text in [device.as_deref(), Some(metric.as_str()), loinc.as_deref(), Some(ucum.as_str())]
+            .into_iter()
+            .flatten()
+        {
+            self.text(text, place)?;
+        }
+        Ok(())
+    }
+
+    fn text(&self, text: &str, place: Place) -> Result<(), Hit> {
+        for value in text.as_bytes().split(|b| *b == b'^') {
+            if let Some(kind) = self.value(value, || false) {
+                return Err(Hit { kind, place });
+            }
+        }
+        Ok(())
+    }
+
+    /// One value: what stands between two delimiters.
+    fn value(&self, value: &[u8], is_concept: impl FnOnce() -> bool) -> Option<HitKind> {
+        let short = value.len() < NAME_LETTERS_MIN;
+        if short {
+            return None;
+        }
+        if let Some(kind) = self.known.find(value) {
+            return Some(kind);
+        }
+        match patterns::find(value) {
+            Some(HitKind::DatePattern) if !self.strict || is_concept() => None,
+            found => found,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

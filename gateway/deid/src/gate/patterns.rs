@@ -1,0 +1,131 @@
+//! What identifiers look like, without knowing whose they are.
+
+use super::HitKind;
+use super::text::words;
+
+/// The first pattern in a value.
+pub(super) fn find(value: &[u8]) -> Option<HitKind> {
+    if !value.iter().any(|b| b.is_ascii_digit() || matches!(b, b'@' | b':' | b'.')) {
+        return None;
+    }
+    if is_network(value) {
+        return Some(HitKind::NetworkPattern);
+    }
+    let shape: Vec<u8> = value.iter().map(|b| if b.is_ascii_digit() { b'9' } else { *b }).collect();
+    if has_shape(&shape, b"999-99-9999") || has_shape(&shape, b"999 99 9999") {
+        return Some(HitKind::SsnPattern);
+    }
+    const TELEPHONES: [&[u8]; 6] = [
+        b"999-999-9999",
+        b"999.999.9999",
+        b"999 999 9999",
+        b"(999)999-9999",
+        b"(999) 999-9999",
+        b"999/999-9999",
+    ];
+    if TELEPHONES.iter().any(|t| has_shape(&shape, t)) {
+        return Some(HitKind::TelephonePattern);
+    }
+    has_date(value, &shape).then_some(HitKind::DatePattern)
+}
+
+/// The shape stands there and no digit touches it.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    shape_at(text, shape).is_some()
+}
+
+fn shape_at(text: &[u8], shape: &[u8]) -> Option<usize> {
+    let digit = |at: Option<usize>| at.and_then(|at| text.get(at)) == Some(&b'9');
+    text.windows(shape.len()).enumerate().find_map(|(at, window)| {
+        let alone = !digit(at.checked_sub(1)) && !digit(Some(at + shape.len()));
+        (window == shape && alone).then_some(at)
+    })
+}
+
+fn is_network(value: &[u8]) -> bool {
+    let mail = value.iter().position(|b| *b == b'@').is_some_and(|at| {
+        let before = at.checked_sub(1).and_then(|b| value.get(b)).is_some_and(u8::is_ascii_alphanumeric);
+        before && value.get(at + 1..).is_some_and(|host| host.contains(&b'.'))
+    });
+    let page =
+        value.windows(3).any(|w| w == b"://") || value.windows(4).any(|w| w.eq_ignore_ascii_case(b"www."));
+    let host = value.split(|b| !(b.is_ascii_digit() || *b == b'.')).any(|run| {
+        let octets: Vec<&[u8]> = run.split(|b| *b == b'.').collect();
+        octets.len() == 4 && octets.iter().all(|o| (1..=3).contains(&o.len()) && number(o) <= 255)
+    });
+    mail || page || host
+}
+
+/// Eight, twelve or fourteen digits that are a date with or without time; `2012-05-01`; `5/1/2012`.
+fn has_date(value: &[u8], shape: &[u8]) -> bool {
+    let compact = words(value).iter().any(|word| {
+        matches!(word.len(), 8 | 10 | 12 | 14) && word.iter().all(u8::is_ascii_digit) && is_day(word, 0, 4, 6)
+    });
+    let iso =
+        shape_at(shape, b"9999-99-99").and_then(|at| value.get(at..)).is_some_and(|d| is_day(d, 0, 5, 8));
+    let slashes =
+        [&b"99/99/9999"[..], b"9/9/9999", b"99/9/9999", b"9/99/9999"].iter().any(|s| has_shape(shape, s));
+    compact || iso || slashes
+}
+
+fn is_day(text: &[u8], year: usize, month: usize, day: usize) -> bool {
+    let part = |from: usize, length: usize| text.get(from..from + length).map(number).unwrap_or_default();
+    (1880..=2100).contains(&part(year, 4))
+        && (1..=12).contains(&part(month, 2))
+        && (1..=31).contains(&part(day, 2))
+}
+
+fn number(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |n: u32, d| n.saturating_mul(10).saturating_add(u32::from(d.wrapping_sub(b'0'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_found_in_any_company() {
+        for (value, kind) in [
+            ("123-45-6789", HitKind::SsnPattern),
+            ("ssn 123 45 6789.", HitKind::SsnPattern),
+            ("555-123-4567", HitKind::TelephonePattern),
+            ("call (555)123-4567", HitKind::TelephonePattern),
+            ("jane@example.org", HitKind::NetworkPattern),
+            ("https://x", HitKind::NetworkPattern),
+            ("at 10.1.2.3,", HitKind::NetworkPattern),
+            ("19620210", HitKind::DatePattern),
+            ("20120501123059", HitKind::DatePattern),
+            ("20120501123059.12-0500", HitKind::DatePattern),
+            ("2012-05-01", HitKind::DatePattern),
+            ("born 5/1/1962", HitKind::DatePattern),
+        ] {
+            assert_eq!(find(value.as_bytes()), Some(kind), "{value}");
+        }
+    }
+
+    #[test]
+    fn clinical_values_are_not() {
+        for value in [
+            "",
+            "7.4",
+            "718-7",
+            "2106-3",
+            "0002-1433-80",
+            "100-1000",
+            "22298006",
+            "10*3/uL",
+            "2012",
+            "201205",
+            "I10",
+            "2.16.840.1.113883.6.1",
+            "12345678",
+            "1.2.3",
+            "HL70078",
+            "A10BA02",
+            "@",
+            "99999-9999-99",
+        ] {
+            assert_eq!(find(value.as_bytes()), None, "{value}");
+        }
+    }
+}

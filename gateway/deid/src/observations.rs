@@ -1,0 +1,76 @@
+//! What devices measured: metric, unit and value are clinical; the device and the exact time are not.
+
+use model::{Observation, TimeValue};
+
+use crate::codes;
+use crate::envelope;
+use crate::policy::{ObservationRules, TextRule, TimeRule};
+use crate::release::{Held, HeldWhy};
+use crate::tally::{Tally, Touch};
+use crate::units;
+use crate::{Context, TokenKey};
+
+/// The kind of number that a device's token is made with.
+const DEVICE: &[u8] = b"device";
+
+/// Applies a policy's rules to decoded values. One whose metric, code or unit is no such thing is removed: a profile would
+/// not write it, so it is not known where it comes from.
+pub(crate) fn shape(
+    values: &[Observation],
+    rules: &ObservationRules,
+    context: &Context<'_>,
+    tally: &mut Tally,
+) -> Result<Vec<Observation>, Held> {
+    let mut shaped = Vec::with_capacity(values.len());
+    for value in values {
+        if rules.device != TextRule::Keep && !is_clinical(value) {
+            tally.count(Touch::ObservationRefused);
+            continue;
+        }
+        let device = device(value.device.as_deref(), rules.device, context.tokens, tally)?;
+        shaped.push(Observation {
+            device,
+            device_time: value.device_time.and_then(|t| coarser(t, rules.times)),
+            time: value.time.and_then(|t| coarser(t, rules.times)),
+            ..value.clone()
+        });
+    }
+    Ok(shaped)
+}
+
+fn device(
+    device: Option<&str>,
+    rule: TextRule,
+    key: Option<&TokenKey>,
+    tally: &mut Tally,
+) -> Result<Option<String>, Held> {
+    let Some(device) = device else { return Ok(None) };
+    match rule {
+        TextRule::Keep => Ok(Some(device.to_owned())),
+        TextRule::Remove => {
+            tally.count(Touch::DeviceRemoved);
+            Ok(None)
+        }
+        TextRule::Token => {
+            let token =
+                envelope::token(key, device.as_bytes(), DEVICE).ok_or(Held::new(HeldWhy::TokenKeyMissing))?;
+            tally.count(Touch::DeviceToken);
+            Ok(Some(token))
+        }
+    }
+}
+
+fn coarser(time: TimeValue, rule: TimeRule) -> Option<TimeValue> {
+    match (time, rule) {
+        (_, TimeRule::Remove) => None,
+        (TimeValue::Instant(at), rule) => envelope::time(rule, at),
+        (TimeValue::Year(year), _) => Some(TimeValue::Year(year)),
+    }
+}
+
+fn is_clinical(value: &Observation) -> bool {
+    let Observation { metric, loinc, ucum, .. } = value;
+    codes::is_mdc_reference(metric.as_bytes())
+        && loinc.as_ref().is_none_or(|code| codes::is_loinc(code.as_bytes()))
+        && (ucum.is_empty() || units::is_unit(ucum.as_bytes()))
+}

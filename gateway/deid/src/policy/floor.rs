@@ -1,0 +1,44 @@
+//! What a label does not allow, and the law that says so.
+
+use super::{Label, TextRule, TimeRule};
+use crate::rules::Rule;
+
+/// Why a rule may not stand under a label; `None` where it may.
+pub(super) const fn forbids(label: Label, rule: Rule) -> Option<&'static str> {
+    match (label, rule) {
+        (Label::SafeHarbor, Rule::Token) => Some(DERIVED),
+        (Label::SafeHarbor, Rule::Date) => {
+            Some("safe-harbor keeps no element of a date but the year (45 CFR 164.514(b)(2)(i)(C))")
+        }
+        (Label::SafeHarbor, Rule::CityStateZip) => Some(
+            "safe-harbor keeps no area smaller than a state but three digits of a ZIP code (45 CFR 164.514(b)(2)(i)(B))",
+        ),
+        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
+    }
+}
+
+/// A code derived from information about the individual is no re-identification code under Safe Harbor.
+pub(super) const DERIVED: &str = "safe-harbor allows no code derived from information about the person, such as a keyed token (45 CFR 164.514(c)(1))";
+
+/// A shifted date keeps every element of a date.
+pub(super) const SHIFTED: &str = "safe-harbor keeps no element of a date but the year, shifted or not \
+     (45 CFR 164.514(b)(2)(i)(C)), and a shift by the person is a code derived from the person (45 CFR 164.514(c)(1))";
+
+/// Why a text beside the payload may not be treated so.
+pub(super) const fn forbids_text(label: Label, rule: TextRule) -> Option<&'static str> {
+    match (label, rule) {
+        (Label::SafeHarbor, TextRule::Token) => Some(DERIVED),
+        (Label::SafeHarbor | Label::LimitedDataSet, TextRule::Keep) => Some(
+            "only `treatment` passes on what stands beside the payload: names of peers, topics, files and numbers",
+        ),
+        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
+    }
+}
+
+/// Why a time beside the payload may not be treated so.
+pub(super) const fn forbids_time(label: Label, rule: TimeRule) -> Option<&'static str> {
+    match (label, rule) {
+        (Label::SafeHarbor, TimeRule::Instant) => forbids(Label::SafeHarbor, Rule::Date),
+        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
+    }
+}

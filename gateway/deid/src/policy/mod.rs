@@ -1,0 +1,211 @@
+//! Policies: what a destination may have, compiled from TOML to a table.
+//!
+//! The language is described by the built-in policies in `policies/` and, word by word, in [`compile`]'s errors. A policy
+//! is a closed thing: every key and rule is known, a type that is not listed is removed, and what its label does not
+//! allow does not compile. [`Policy::reference`] names it by the SHA-256 of its compiled form and of all tables.
+
+mod compile;
+mod error;
+mod floor;
+mod release;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use aws_lc_rs::digest;
+use model::PolicyRef;
+
+pub use error::CompileError;
+
+use crate::codes::System;
+use crate::rules::Rule;
+use crate::tables::{SOURCES, SegmentName, Slot, TypeId};
+
+/// Longest policy file, in bytes.
+pub const POLICY_BYTES_MAX: usize = 1 << 20;
+/// The policies that need no file.
+pub const BUILTIN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
+/// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
+const RULES_VERSION: u32 = 1;
+
+/// What a policy claims to be. It decides which rules the policy may use and what the gate looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Label {
+    /// Everything goes on; not a de-identification.
+    Treatment,
+    /// 45 CFR 164.514(b)(2).
+    SafeHarbor,
+    /// 45 CFR 164.514(e).
+    LimitedDataSet,
+}
+
+impl Label {
+    /// All labels.
+    pub const ALL: [Self; 3] = [Self::Treatment, Self::SafeHarbor, Self::LimitedDataSet];
+
+    /// As written in a policy, a table and a [`PolicyRef`].
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Treatment => "treatment",
+            Self::SafeHarbor => "safe-harbor",
+            Self::LimitedDataSet => "limited-data-set",
+        }
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A compiled policy.
+pub struct Policy {
+    label: Label,
+    reference: PolicyRef,
+    compiled: Compiled,
+}
+
+impl Policy {
+    /// A policy of [`BUILTIN_POLICIES`]. There is none called `none`: what goes on unchanged says `treatment`.
+    pub fn builtin(name: &str) -> Option<Self> {
+        let text = match name {
+            "treatment" => include_str!("../../policies/treatment.toml"),
+            "safe-harbor" => include_str!("../../policies/safe-harbor.toml"),
+            "limited-data-set" => include_str!("../../policies/limited-data-set.toml"),
+            _ => return None,
+        };
+        Self::compile(name, text).ok()
+    }
+
+    /// Compiles a policy file.
+    ///
+    /// # Errors
+    /// [`CompileError`]: the first thing that is not understood or that the label does not allow.
+    pub fn compile(name: &str, toml: &str) -> Result<Self, CompileError> {
+        let (label, compiled) = compile::compile(name, toml)?;
+        let sha256 = hash(label, &compiled);
+        let reference = PolicyRef { name: name.to_owned(), label: label.as_str().to_owned(), sha256 };
+        Ok(Self { label, reference, compiled })
+    }
+
+    /// Its name, label and hash, as every batch carries them.
+    pub const fn reference(&self) -> &PolicyRef {
+        &self.reference
+    }
+
+    /// What it claims to be.
+    pub const fn label(&self) -> Label {
+        self.label
+    }
+
+    /// Whether it makes keyed tokens: then [`crate::Context::tokens`] must be given, or everything is held.
+    pub fn needs_token_key(&self) -> bool {
+        let compiled = &self.compiled;
+        compiled.types.contains(&Rule::Token)
+            || compiled.segments.values().flatten().any(|f| f.rule == Rule::Token)
+            || compiled.envelope.control_id == TextRule::Token
+            || compiled.observations.device == TextRule::Token
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+/// A policy as the rules read it.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    /// The payload goes on unchanged; `treatment` alone.
+    pub(crate) verbatim: bool,
+    /// The rule of each type, by [`TypeId`].
+    pub(crate) types: Vec<Rule>,
+    /// The fields of every segment that may stay.
+    pub(crate) segments: HashMap<SegmentName, Vec<Field>>,
+    /// Values that fields with [`Rule::Listed`] may keep.
+    pub(crate) listed: BTreeMap<(SegmentName, usize), BTreeSet<Vec<u8>>>,
+    /// Coding systems whose codes pass.
+    pub(crate) systems: BTreeSet<System>,
+    /// Codes of the site's own systems that pass, by the system's name as it is sent.
+    pub(crate) local_codes: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+    /// Ages above 89 become `90+`, and years that tell one are removed.
+    pub(crate) ages_capped: bool,
+    pub(crate) envelope: EnvelopeRules,
+    pub(crate) observations: ObservationRules,
+}
+
+/// A field: what the standard says it holds, and the rule of the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Field {
+    pub(crate) slot: Slot,
+    pub(crate) rule: Rule,
+}
+
+/// What becomes of a text beside the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextRule {
+    Remove,
+    Token,
+    Keep,
+}
+
+/// What becomes of a time beside the payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TimeRule {
+    Remove,
+    Year,
+    Instant,
+}
+
+#[derive(Debug)]
+pub(crate) struct EnvelopeRules {
+    pub(crate) received_at: TimeRule,
+    pub(crate) peer: TextRule,
+    pub(crate) channel: TextRule,
+    pub(crate) control_id: TextRule,
+}
+
+#[derive(Debug)]
+pub(crate) struct ObservationRules {
+    pub(crate) device: TextRule,
+    pub(crate) times: TimeRule,
+    pub(crate) raw: TextRule,
+}
+
+impl Compiled {
+    /// The rule of a type; what has no rule is removed.
+    pub(crate) fn rule_of(&self, data_type: TypeId) -> Rule {
+        self.types.get(usize::from(data_type)).copied().unwrap_or(Rule::Remove)
+    }
+}
+
+/// SHA-256 over the compiled form in a fixed order and over every table, as lower-case hex.
+fn hash(label: Label, compiled: &Compiled) -> String {
+    let mut sha = digest::Context::new(&digest::SHA256);
+    let Compiled {
+        verbatim,
+        types,
+        segments,
+        listed,
+        systems,
+        local_codes,
+        ages_capped,
+        envelope,
+        observations,
+    } = compiled;
+    let segments: BTreeMap<_, _> = segments.iter().collect();
+    let form = format!(
+        "{RULES_VERSION} {label} {verbatim} {types:?} {segments:?} {listed:?} {systems:?} {local_codes:?} {ages_capped} \
+         {envelope:?} {observations:?}"
+    );
+    for part in std::iter::once(form.as_str()).chain(SOURCES) {
+        sha.update(&(part.len() as u64).to_be_bytes());
+        sha.update(part.as_bytes());
+    }
+    sha.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

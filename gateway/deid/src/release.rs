@@ -1,0 +1,100 @@
+//! What leaves, and what does not.
+
+use model::{Reason, Released, Seq, Sequenced};
+use serde::Serialize;
+
+use crate::gate;
+
+/// A record as a policy lets it go: the only thing a destination takes. It is written as its
+/// [`model::Released`] and read back as that; there is no way to a `Release` but [`crate::Policy::release`].
+///
+/// Nobody else can make one:
+/// ```compile_fail,E0423
+/// fn forge(released: model::Released) -> deid::Release {
+///     deid::Release(released)
+/// }
+/// ```
+/// nor read one from bytes:
+/// ```compile_fail,E0277
+/// fn forge(json: &str) -> deid::Release {
+///     serde_json::from_str::<deid::Release>(json).unwrap()
+/// }
+/// ```
+/// nor change one:
+/// ```compile_fail,E0594
+/// fn forge(release: &mut deid::Release) {
+///     release.as_released().seq = 7;
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Release(Released);
+
+impl Release {
+    /// For [`crate::Policy::release`], after the gate.
+    pub(crate) const fn new(released: Released) -> Self {
+        Self(released)
+    }
+
+    /// The record as it travels.
+    pub const fn as_released(&self) -> &Released {
+        &self.0
+    }
+
+    /// The released bytes.
+    pub fn payload(&self) -> &[u8] {
+        &self.0.payload
+    }
+
+    /// The value-free receipt: how many values each rule touched, by rule name, sorted.
+    pub fn rules(&self) -> &[(String, u32)] {
+        &self.0.rules
+    }
+}
+
+impl Sequenced for Release {
+    fn seq(&self) -> Seq {
+        self.0.seq
+    }
+}
+
+/// A record that the policy cannot let go. It goes to the held log as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("held: {why}")]
+pub struct Held {
+    /// The reason that the batch gives for the missing row.
+    pub reason: Reason,
+    /// For the person who looks at it. Positions only.
+    pub why: HeldWhy,
+}
+
+impl Held {
+    pub(crate) const fn new(why: HeldWhy) -> Self {
+        Self { reason: Reason::Held, why }
+    }
+}
+
+/// Why a record is held. Closed, and free of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeldWhy {
+    /// The gate found in the release what must not be there.
+    #[error("the output gate found {0}")]
+    Gate(#[from] gate::Hit),
+    /// The policy makes keyed tokens and the destination has no key for them.
+    #[error("the policy makes keyed tokens, and no token key was given")]
+    TokenKeyMissing,
+    /// [`crate::hl7_filter`] alone: the bytes are no HL7 v2 message.
+    #[error("not an HL7 v2 message")]
+    NotAMessage,
+}
+
+impl HeldWhy {
+    /// A short name for reports and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gate(hit) => hit.kind.as_str(),
+            Self::TokenKeyMissing => "token-key-missing",
+            Self::NotAMessage => "not-a-message",
+        }
+    }
+}

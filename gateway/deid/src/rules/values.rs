@@ -1,0 +1,550 @@
+//! What each rule makes of one value.
+
+use hl7::unescape;
+
+use super::message::{AgeLimit, Walk};
+use super::{NUMBER_FRACTION_DIGITS_MAX, NUMBER_INTEGER_DIGITS_MAX, Rule};
+use crate::codes::System;
+use crate::dates::{self, YEARS_OVER_89};
+use crate::geography;
+use crate::tables::{Binding, Slot, TABLES, TypeId};
+use crate::tally::Touch;
+use crate::units;
+
+/// The null value: delete what you have (HL7 v2.8.2 §2.5.3).
+const NULL: &[u8] = b"\"\"";
+/// Longest coding system version that passes, in bytes: `2.61`, `2023AA`; no date.
+const VERSION_BYTES_MAX: usize = 6;
+/// Most digits of a number in a reference range: fewer than a number of seven, which may be a telephone's.
+const RANGE_DIGITS_MAX: usize = 5;
+/// Longest part of an observation sub-id, in digits.
+const SUB_ID_DIGITS_MAX: usize = 4;
+/// Longest set id (SI), in digits.
+const SET_ID_DIGITS_MAX: usize = 4;
+/// Kinds of number (HL7 table 0203) that become tokens: of the patient and the stay, given by whoever treats. Not those of
+/// states, insurers and employers.
+const TOKEN_KINDS: [&[u8]; 16] = [
+    b"", b"MR", b"MRT", b"MS", b"PI", b"PT", b"PE", b"AN", b"ANON", b"ANC", b"AND", b"ANT", b"VN", b"U",
+    b"EPI", b"PATID",
+];
+
+/// Where a value stands, and so what it is cut by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Repetition,
+    Component,
+    Subcomponent,
+}
+
+impl Level {
+    const fn below(self) -> Self {
+        match self {
+            Self::Repetition => Self::Component,
+            Self::Component | Self::Subcomponent => Self::Subcomponent,
+        }
+    }
+}
+
+/// Cuts at every separator; at nothing where there is none.
+pub(super) fn cut(raw: &[u8], separator: Option<u8>) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(raw);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let at = separator.and_then(|s| memchr::memchr(s, all));
+        let Some((head, tail)) = at.and_then(|at| all.split_at_checked(at)) else {
+            rest = None;
+            return Some(all);
+        };
+        rest = tail.get(1..);
+        Some(head)
+    })
+}
+
+impl Walk<'_, '_> {
+    /// One value by one rule.
+    pub(super) fn value(&mut self, slot: Slot, rule: Rule, raw: &[u8], level: Level) {
+        let Some(data_type) = slot.data_type else { return self.refuse(raw, Touch::Removed) };
+        if raw.is_empty() {
+            return;
+        }
+        if raw == NULL && rule != Rule::Remove {
+            return self.keep(NULL, Touch::Null);
+        }
+        match rule {
+            Rule::Parts => self.parts(data_type, raw, level),
+            Rule::Code if is_composite(data_type) => self.coded_element(slot.binding, raw, level),
+            Rule::Code => {
+                let code = self.only_value(raw, level);
+                let known = TABLES.lists(slot.binding, code);
+                if known { self.keep(code, Touch::Code) } else { self.refuse(code, Touch::CodeRefused) }
+            }
+            Rule::Number if is_composite(data_type) => self.structured_number(raw, level),
+            Rule::Number => self.number(data_type, raw, level),
+            Rule::Year => self.year(raw, level),
+            Rule::Date => {
+                let date = self.only_value(raw, level);
+                let fits = dates::is_date_or_time(date);
+                if fits { self.keep(date, Touch::Date) } else { self.refuse(date, Touch::DateRefused) }
+            }
+            Rule::StateZip3 => self.address(raw, level, false),
+            Rule::CityStateZip => self.address(raw, level, true),
+            Rule::Token => self.token(data_type, raw, level),
+            Rule::SubId => {
+                let id = self.only_value(raw, level);
+                if is_sub_id(id) { self.keep(id, Touch::SubId) } else { self.refuse(id, Touch::Removed) }
+            }
+            Rule::Range => {
+                let range = self.only_value(raw, level);
+                if is_range(range) {
+                    self.keep(range, Touch::Range)
+                } else {
+                    self.refuse(range, Touch::RangeRefused)
+                }
+            }
+            Rule::Remove | Rule::Sequence | Rule::ByValueType | Rule::Listed => {
+                self.refuse(raw, Touch::Removed)
+            }
+        }
+    }
+
+    const fn separator(&self, level: Level) -> Option<u8> {
+        match level {
+            Level::Repetition => Some(self.delimiters.component()),
+            Level::Component => self.delimiters.subcomponent(),
+            Level::Subcomponent => None,
+        }
+    }
+
+    /// The value of a primitive: what stands before the first deeper delimiter. The standard puts nothing after it, so
+    /// that is removed.
+    fn only_value<'r>(&mut self, raw: &'r [u8], level: Level) -> &'r [u8] {
+        let mut value = raw;
+        for separator in [self.separator(level), self.separator(level.below())] {
+            value = cut(value, separator).next().unwrap_or_default();
+        }
+        if value.len() < raw.len() {
+            self.tally.count(Touch::ExtraRemoved);
+        }
+        value
+    }
+
+    /// Writes parts with separators between them; those at the end that stayed empty go.
+    fn joined(&mut self, level: Level, parts: impl IntoIterator<Item = impl FnOnce(&mut Self)>) {
+        let mut end = self.out.len();
+        for (n, write) in parts.into_iter().enumerate() {
+            if n > 0 {
+                self.out.extend(self.separator(level));
+            }
+            let start = self.out.len();
+            write(self);
+            if self.out.len() > start {
+                end = self.out.len();
+            }
+        }
+        self.out.truncate(end);
+    }
+
+    fn parts(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
+        let components = TABLES.data_type(data_type).map(|t| t.components.as_slice()).unwrap_or_default();
+        if level == Level::Subcomponent {
+            return self.refuse(raw, Touch::Removed);
+        }
+        if self.policy.ages_capped && self.is_quantity_of_ninety_years(data_type, raw, level) {
+            return self.refuse(raw, Touch::AgeOver89);
+        }
+        let pieces = cut(raw, self.separator(level)).enumerate();
+        self.joined(
+            level,
+            pieces.map(|(n, piece)| {
+                move |walk: &mut Self| match components.get(n) {
+                    Some(slot) => {
+                        let rule = slot.data_type.map_or(Rule::Remove, |t| walk.policy.rule_of(t));
+                        walk.value(*slot, rule, piece, level.below());
+                    }
+                    None => walk.refuse(piece, Touch::ExtraRemoved),
+                }
+            }),
+        );
+    }
+
+    /// A CQ such as `93^a`: an age without a name.
+    fn is_quantity_of_ninety_years(&self, data_type: TypeId, raw: &[u8], level: Level) -> bool {
+        let mut parts = cut(raw, self.separator(level));
+        let quantity = parts.next().and_then(decimal);
+        let unit =
+            parts.next().and_then(|unit| cut(unit, self.separator(level.below())).next()).unwrap_or_default();
+        TABLES.data_type(data_type).is_some_and(|t| t.name == "CQ")
+            && units::is_year(unit)
+            && quantity.is_some_and(|q| q.abs() >= 90.0)
+    }
+
+    /// CE, CWE, CNE: up to three codes, each with its system; a version of the first two systems. No text.
+    fn coded_element(&mut self, binding: Binding, raw: &[u8], level: Level) {
+        if level == Level::Subcomponent {
+            // A coded element where only a primitive fits: its code, if the table knows it.
+            return self.code(binding, raw, b"");
+        }
+        let inner = self.separator(level.below());
+        let mut parts: [&[u8]; 12] = [b""; 12];
+        let mut extra = false;
+        for (n, piece) in cut(raw, self.separator(level)).enumerate() {
+            match parts.get_mut(n) {
+                Some(part) => *part = cut(piece, inner).next().unwrap_or_default(),
+                None => extra |= !piece.is_empty(),
+            }
+        }
+        if extra {
+            self.tally.count(Touch::ExtraRemoved);
+        }
+        let [code, text, system, code2, text2, system2, version, version2, original, code3, text3, system3] =
+            parts;
+        let slots: [(&[u8], &[u8], Part); 12] = [
+            (code, system, Part::Code),
+            (text, b"", Part::Text),
+            (system, code, Part::System),
+            (code2, system2, Part::Code),
+            (text2, b"", Part::Text),
+            (system2, code2, Part::System),
+            (version, system, Part::Version),
+            (version2, system2, Part::Version),
+            (original, b"", Part::Text),
+            (code3, system3, Part::Code),
+            (text3, b"", Part::Text),
+            (system3, code3, Part::System),
+        ];
+        self.joined(
+            level,
+            slots.map(|(value, with, part)| {
+                move |walk: &mut Self| match part {
+                    Part::Code => walk.code(binding, value, with),
+                    Part::Text => walk.refuse(value, Touch::Removed),
+                    Part::System => walk.system(binding, value, with),
+                    Part::Version => walk.version(value, with),
+                }
+            }),
+        );
+    }
+
+    fn code(&mut self, binding: Binding, code: &[u8], system: &[u8]) {
+        if code.is_empty() {
+            return;
+        }
+        if code == NULL {
+            return self.keep(NULL, Touch::Null);
+        }
+        let bound = TABLES.lists(binding, code) || binding == Binding::Unit && self.is_unit(code);
+        let known = bound || self.vouches(system, code);
+        if known { self.keep(code, Touch::Code) } else { self.refuse(code, Touch::CodeRefused) }
+    }
+
+    /// The name of a coding system stays where it vouches for its code.
+    fn system(&mut self, binding: Binding, system: &[u8], code: &[u8]) {
+        let unit = binding == Binding::Unit && System::of(system) == Some(System::Ucum) && self.is_unit(code);
+        if !code.is_empty() && (self.vouches(system, code) || unit) {
+            self.out.extend_from_slice(system);
+        } else {
+            self.refuse(system, Touch::Removed);
+        }
+    }
+
+    fn version(&mut self, version: &[u8], system: &[u8]) {
+        let fits = version.len() <= VERSION_BYTES_MAX
+            && version.first().is_some_and(u8::is_ascii_digit)
+            && version.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || *b == b'.');
+        let allowed = System::of(system).is_some_and(|s| self.policy.systems.contains(&s));
+        if fits && allowed {
+            self.out.extend_from_slice(version);
+        } else {
+            self.refuse(version, Touch::Removed);
+        }
+    }
+
+    /// Whether an allowed coding system, or the policy's own list, knows the code.
+    fn vouches(&self, system: &[u8], code: &[u8]) -> bool {
+        if system.is_empty() {
+            return false;
+        }
+        match System::of(system) {
+            Some(System::Ucum) => self.policy.systems.contains(&System::Ucum) && self.is_unit(code),
+            Some(known) => self.policy.systems.contains(&known) && known.admits(code, system),
+            None => self.policy.local_codes.get(system).is_some_and(|codes| codes.contains(code)),
+        }
+    }
+
+    fn is_unit(&self, raw: &[u8]) -> bool {
+        units::is_unit(&unescape(raw, &self.delimiters))
+    }
+
+    fn number(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
+        let number = self.only_value(raw, level).trim_ascii();
+        let set_id = TABLES.data_type(data_type).is_some_and(|t| t.name == "SI");
+        let fits = if set_id {
+            is_digits(number, 1, SET_ID_DIGITS_MAX)
+        } else {
+            is_number(number, NUMBER_INTEGER_DIGITS_MAX)
+        };
+        if !fits {
+            return self.refuse(number, Touch::NumberRefused);
+        }
+        match self.age(&[number]) {
+            Age::Over89 => self.keep(b"90+", Touch::AgeOver89),
+            Age::Unknown => self.refuse(number, Touch::AgeOver89),
+            Age::NoneOrBelow => self.keep(number, Touch::Number),
+        }
+    }
+
+    /// SN: comparator, number, separator, number (HL7 v2.8.2 §2A.2.70).
+    fn structured_number(&mut self, raw: &[u8], level: Level) {
+        let mut pieces = cut(raw, self.separator(level));
+        let mut next = || pieces.next().unwrap_or_default();
+        let (comparator, first, separator, second) = (next(), next(), next(), next());
+        if pieces.next().is_some() {
+            self.tally.count(Touch::ExtraRemoved);
+        }
+        let number = |n: &[u8]| n.is_empty() || is_number(n, NUMBER_INTEGER_DIGITS_MAX);
+        let fits = matches!(comparator, b"" | b">" | b"<" | b">=" | b"<=" | b"=" | b"<>")
+            && matches!(separator, b"" | b"-" | b"+" | b"/" | b"." | b":")
+            && number(first)
+            && number(second);
+        if !fits {
+            return self.refuse(raw, Touch::NumberRefused);
+        }
+        match self.age(&[first, second]) {
+            Age::Over89 => {
+                self.tally.count(Touch::AgeOver89);
+                self.joined(
+                    level,
+                    [&b">"[..], b"89"].map(|part| move |walk: &mut Self| walk.out.extend_from_slice(part)),
+                );
+            }
+            Age::Unknown => self.refuse(raw, Touch::AgeOver89),
+            Age::NoneOrBelow => {
+                self.tally.count(Touch::Number);
+                let parts = [comparator, first, separator, second];
+                self.joined(level, parts.map(|part| move |walk: &mut Self| walk.out.extend_from_slice(part)));
+            }
+        }
+    }
+
+    fn age(&self, numbers: &[&[u8]]) -> Age {
+        match self.observation.age_limit().filter(|_| self.policy.ages_capped) {
+            None => Age::NoneOrBelow,
+            Some(AgeLimit::Unknown) => Age::Unknown,
+            Some(AgeLimit::From(limit)) => {
+                let over = numbers.iter().filter_map(|n| decimal(n)).any(|n| n.abs() >= limit);
+                if over { Age::Over89 } else { Age::NoneOrBelow }
+            }
+        }
+    }
+
+    fn year(&mut self, raw: &[u8], level: Level) {
+        let date = self.only_value(raw, level);
+        let Some(year) = dates::year(date) else { return self.refuse(date, Touch::YearRefused) };
+        let tells_age = self.policy.ages_capped && self.reference_year.saturating_sub(year) >= YEARS_OVER_89;
+        if tells_age {
+            return self.refuse(date, Touch::YearOver89);
+        }
+        self.keep(date.trim_ascii().get(..4).unwrap_or_default(), Touch::Year);
+    }
+
+    /// XAD and AD: street, other, city, state, postal code, country, kind of address.
+    fn address(&mut self, raw: &[u8], level: Level, with_city: bool) {
+        let inner = self.separator(level.below());
+        let mut parts: [&[u8]; 7] = [b""; 7];
+        for (n, piece) in cut(raw, self.separator(level)).enumerate() {
+            match parts.get_mut(n) {
+                Some(part) => *part = cut(piece, inner).next().unwrap_or_default(),
+                None => self.refuse(piece, Touch::Removed),
+            }
+        }
+        let [street, other, city, state, postal, country, kind] = parts;
+        let united_states = geography::is_united_states(country.trim_ascii());
+        let kinds = TABLES.table("0190").unwrap_or(Binding::None);
+        self.joined(
+            level,
+            (0..parts.len()).map(|n| {
+                move |walk: &mut Self| match n {
+                    2 if with_city && geography::is_city(city) => walk.keep(city, Touch::City),
+                    3 if geography::is_state(state.trim_ascii()) => {
+                        walk.keep(state.trim_ascii(), Touch::State)
+                    }
+                    4 if with_city && geography::is_postal_code(postal) => {
+                        walk.keep(postal, Touch::PostalCode)
+                    }
+                    4 if !with_city && united_states => match geography::zip3(postal) {
+                        Some(area) => walk.keep(&area, Touch::Zip3),
+                        None => walk.refuse(postal, Touch::Removed),
+                    },
+                    5 if geography::is_country(country.trim_ascii()) => {
+                        walk.keep(country.trim_ascii(), Touch::Country)
+                    }
+                    6 if TABLES.lists(kinds, kind) => walk.keep(kind, Touch::Code),
+                    _ => walk.refuse(
+                        [street, other, city, state, postal, country, kind].get(n).unwrap_or(&&b""[..]),
+                        Touch::Removed,
+                    ),
+                }
+            }),
+        );
+    }
+
+    /// CX: id, check digit, scheme, assigning authority, kind. EI: id, authority. A control id is its own text.
+    fn token(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
+        let name = TABLES.data_type(data_type).map_or("", |t| t.name);
+        let inner = self.separator(level.below());
+        let first = |piece: Option<&'_ [u8]>| -> Vec<u8> {
+            let value = piece.and_then(|p| cut(p, inner).find(|v| !v.is_empty())).unwrap_or_default();
+            unescape(value, &self.delimiters).into_owned()
+        };
+        let part = |n: usize| first(cut(raw, self.separator(level)).nth(n));
+        let (id, authority, kind) = match name {
+            "CX" => (part(0), part(3), part(4)),
+            "EI" => {
+                let namespace = part(1);
+                let authority = if namespace.is_empty() { part(2) } else { namespace };
+                (part(0), authority, b"EI".to_vec())
+            }
+            _ => (part(0), Vec::new(), CONTROL_ID.to_vec()),
+        };
+        let personal = name == "CX" && !TOKEN_KINDS.contains(&kind.to_ascii_uppercase().as_slice());
+        if id.trim_ascii().is_empty() || personal {
+            return self.refuse(raw, Touch::Removed);
+        }
+        let Some(key) = self.tokens else {
+            self.token_key_missing = true;
+            return;
+        };
+        let token = key.token(&id, &authority, &kind);
+        self.keep(&token, Touch::Token);
+        let kinds = TABLES.table("0203").unwrap_or(Binding::None);
+        if name == "CX" && level == Level::Repetition && TABLES.lists(kinds, &kind) {
+            self.out.extend_from_slice(&[self.delimiters.component(); 4]);
+            self.out.extend_from_slice(&kind);
+        }
+    }
+}
+
+/// The kind of number that a token of a control id is made with.
+pub(crate) const CONTROL_ID: &[u8] = b"control-id";
+
+enum Part {
+    Code,
+    Text,
+    System,
+    Version,
+}
+
+enum Age {
+    Over89,
+    Unknown,
+    NoneOrBelow,
+}
+
+fn is_composite(data_type: TypeId) -> bool {
+    TABLES.data_type(data_type).is_some_and(|t| !t.components.is_empty())
+}
+
+fn is_digits(value: &[u8], min: usize, max: usize) -> bool {
+    (min..=max).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
+}
+
+/// NM: sign, digits, point, digits (HL7 v2.8.2 §2A.2.46).
+fn is_number(value: &[u8], integer_digits_max: usize) -> bool {
+    let unsigned = value.strip_prefix(b"-").or_else(|| value.strip_prefix(b"+")).unwrap_or(value);
+    let mut halves = unsigned.splitn(2, |b| *b == b'.');
+    let integer = halves.next().unwrap_or_default();
+    let fraction = halves.next().unwrap_or_default();
+    is_digits(integer, 0, integer_digits_max)
+        && is_digits(fraction, 0, NUMBER_FRACTION_DIGITS_MAX)
+        && !(integer.is_empty() && fraction.is_empty())
+}
+
+fn decimal(value: &[u8]) -> Option<f64> {
+    std::str::from_utf8(value.trim_ascii()).ok()?.parse().ok()
+}
+
+/// `1`, `1.2`, `1.2.3`.
+fn is_sub_id(value: &[u8]) -> bool {
+    value.split(|b| *b == b'.').count() <= 3
+        && value.split(|b| *b == b'.').all(|part| is_digits(part, 1, SUB_ID_DIGITS_MAX))
+}
+
+/// `3.5-5.0`, `< 5`, `>=60`.
+fn is_range(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let limit = |v: &[u8]| is_number(v.trim_ascii(), RANGE_DIGITS_MAX);
+    let comparators: [&[u8]; 4] = [b"<=", b">=", b"<", b">"];
+    if let Some(number) = comparators.iter().find_map(|c| value.strip_prefix(*c)) {
+        return limit(number);
+    }
+    let dash = value.iter().skip(1).position(|b| *b == b'-').map(|at| at + 1);
+    let Some((low, high)) = dash.and_then(|at| value.split_at_checked(at)) else { return limit(value) };
+    let high = high.get(1..).unwrap_or_default();
+    limit(low) && limit(high) && decimal(low) <= decimal(high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_amounts() {
+        for good in ["0", "7.4", "-3", "+1.5", ".5", "5.", "1234567", "123.456789"] {
+            assert!(is_number(good.as_bytes(), NUMBER_INTEGER_DIGITS_MAX), "{good}");
+        }
+        for bad in [
+            "",
+            "-",
+            ".",
+            "12345678",
+            "123456789",
+            "1e5",
+            "1,000",
+            "7.4 mg",
+            "1.2.3",
+            "0x1",
+            "NaN",
+            "555-1234",
+        ] {
+            assert!(!is_number(bad.as_bytes(), NUMBER_INTEGER_DIGITS_MAX), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_limits() {
+        for good in ["3.5-5.0", "3.5 - 5.0", "<5", ">= 60", "0-0", "-1.5-2", "-3--1", "12"] {
+            assert!(is_range(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            "-",
+            "<",
+            "negative",
+            "5.0-3.5",
+            "555-12-3456",
+            "5551234",
+            "123456-234567",
+            "3-5 SMITH",
+            "1-2-3",
+        ] {
+            assert!(!is_range(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sub_ids_are_short() {
+        for (id, fits) in
+            [("1", true), ("1.2.3", true), ("10.1.2.3", false), ("12345", false), ("A", false), ("", false)]
+        {
+            assert_eq!(is_sub_id(id.as_bytes()), fits, "{id}");
+        }
+    }
+
+    #[test]
+    fn cuts_keep_every_piece() {
+        let pieces = |raw: &'static [u8], separator| cut(raw, separator).collect::<Vec<_>>();
+        assert_eq!(pieces(b"a^^b", Some(b'^')), [&b"a"[..], b"", b"b"]);
+        assert_eq!(pieces(b"^", Some(b'^')), [b"", b""]);
+        assert_eq!(pieces(b"a^b", None), [b"a^b"]);
+    }
+}

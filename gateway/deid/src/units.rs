@@ -1,0 +1,158 @@
+//! Units of measure: recognised word by word, so that a name in their place is not one.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use crate::tables::{SOURCES, entries};
+
+/// Longest unit that passes, in bytes.
+pub const UNIT_BYTES_MAX: usize = 24;
+/// Most digits in a unit (`10*12/L` has four): no number hides in one.
+const UNIT_DIGITS_MAX: usize = 5;
+
+const PREFIXES: [&str; 19] =
+    ["", "y", "z", "e", "p", "t", "g", "m", "k", "h", "da", "d", "c", "u", "µ", "n", "f", "a", "mc"];
+
+static WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let [_, _, _, units, ..] = SOURCES;
+    let mut words = HashSet::new();
+    for (name, atoms) in entries(units) {
+        let prefixes = if name == "metric" { PREFIXES.as_slice() } else { &[""] };
+        for atom in atoms {
+            words.extend(prefixes.iter().map(|prefix| format!("{prefix}{atom}")));
+        }
+    }
+    words
+});
+
+/// Whether this is a unit of measure: UCUM, or what wards and laboratories write for it.
+pub fn is_unit(unit: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(unit) else { return false };
+    if text.is_empty() || text.len() > UNIT_BYTES_MAX {
+        return false;
+    }
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == 'µ' || "/.*^()[]{}%'-_ +".contains(c);
+    if digits > UNIT_DIGITS_MAX || !text.chars().all(fits) {
+        return false;
+    }
+    let words =
+        || text.split(|c: char| !(c.is_alphabetic() || c == '_' || c == '\'')).filter(|w| !w.is_empty());
+    let unit_like = words().next().is_some() || text.contains('%') || text == "1";
+    unit_like && words().all(|word| WORDS.contains(&word.to_lowercase()))
+}
+
+/// Whether the unit is a year, in any spelling: then a value above 89 may be an age.
+pub(crate) fn is_year(unit: &[u8]) -> bool {
+    let lower = unit.trim_ascii().to_ascii_lowercase();
+    matches!(
+        lower.as_slice(),
+        b"a" | b"yr"
+            | b"yrs"
+            | b"y"
+            | b"year"
+            | b"years"
+            | b"y/o"
+            | b"yo"
+            | b"a_j"
+            | b"a_g"
+            | b"a_t"
+            | b"{years}"
+    )
+}
+
+/// How many of this unit make 90 years, for units of age; `None` where the unit is no unit of time.
+pub(crate) fn ninety_years(unit: &[u8]) -> Option<f64> {
+    let lower = unit.trim_ascii().to_ascii_lowercase();
+    Some(match lower.as_slice() {
+        b"" => 90.0,
+        _ if is_year(unit) => 90.0,
+        b"mo" | b"mos" | b"month" | b"months" | b"mo_j" => 90.0 * 12.0,
+        b"wk" | b"wks" | b"week" | b"weeks" => 90.0 * 52.17,
+        b"d" | b"day" | b"days" => 90.0 * 365.25,
+        b"h" | b"hr" | b"hrs" | b"hour" | b"hours" => 90.0 * 365.25 * 24.0,
+        b"min" | b"minute" | b"minutes" => 90.0 * 365.25 * 24.0 * 60.0,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_pass() {
+        for unit in [
+            "mg/dL",
+            "mmol/L",
+            "10*3/uL",
+            "10^9/L",
+            "x10^9/l",
+            "K/uL",
+            "mm[Hg]",
+            "mmHg",
+            "%",
+            "/min",
+            "bpm",
+            "[degF]",
+            "degC",
+            "kg",
+            "kg/m2",
+            "mL/min/{1.73_m2}",
+            "{score}",
+            "g/dL",
+            "GM/DL",
+            "fL",
+            "pg",
+            "[IU]/mL",
+            "mIU/L",
+            "U/L",
+            "uL",
+            "10*6/uL",
+            "{ratio}",
+            "cm",
+            "[in_i]",
+            "[lb_av]",
+            "s",
+            "sec",
+            "mL",
+            "TABLET",
+            "1",
+            "ng/mL",
+            "meq/l",
+            "mL/min/1.73m2",
+            "Cel",
+            "a",
+            "yrs",
+            "mm(hg)",
+            "/HPF",
+            "thou/mcL",
+        ] {
+            assert!(is_unit(unit.as_bytes()), "{unit}");
+        }
+    }
+
+    #[test]
+    fn names_and_numbers_do_not() {
+        for junk in [
+            "",
+            "SMITH",
+            "John",
+            "MARY ANN",
+            "DOE^J",
+            "123-45-6789",
+            "1",
+            "5551234567",
+            "Boston",
+            "mg/SMITH",
+            "Müller",
+            "a@b",
+            "20120501",
+            "MRN123",
+            "ZQCANARY",
+        ] {
+            assert_eq!(is_unit(junk.as_bytes()), junk == "1", "{junk}");
+        }
+        assert!(!is_unit(&[0xff, b'm']));
+    }
+}
