@@ -97,6 +97,40 @@ async fn a_batch_lands_as_the_protocol_says() {
     assert_eq!((committed.bytes_raw, committed.bytes_wire), (raw.len() as u64, seen.body.len() as u64));
 }
 
+/// The public way takes what the policy releases, and the landing reads it as [`Released`].
+#[tokio::test]
+async fn releases_travel_as_the_landing_reads_them() {
+    let landing = Landing::start().await;
+    let client = landing.client();
+    let policy = deid::Policy::builtin("treatment").unwrap();
+    let provenance = model::Provenance {
+        feed: slug("oximeter"),
+        peer: "broker".into(),
+        channel: "ward-3/bed-7".into(),
+        received_at: at(PAST),
+        format: Format::Device("nonin-3230".into()),
+        origin: None,
+    };
+    let raw = Bytes::from_static(b"\x01\x02\x03");
+    let measured = deid::Clinical::Observations { values: vec![], raw: raw.clone() };
+    let context = deid::Context { seq: 1, provenance: &provenance, tokens: None };
+    let release = policy.release(&measured, &context).unwrap();
+    let Batch { stream, .. } = small();
+    let batch = Batch {
+        stream,
+        first: 1,
+        last: 1,
+        policy: policy.reference().clone(),
+        records: vec![release],
+        skipped: vec![],
+    };
+    assert!(client.send(&batch).await.unwrap().is_ours());
+    let [seen] = landing.seen().try_into().unwrap();
+    let read = seen.batch();
+    assert_eq!(&read.records[0], batch.records[0].as_released());
+    assert_eq!((read.records[0].payload.as_ref(), &read.policy), (raw.as_ref(), &batch.policy));
+}
+
 #[tokio::test]
 async fn an_epoch_is_asked_for_as_the_protocol_says() {
     let landing = Landing::start().await;
