@@ -1,1 +1,5 @@
+//! Real sockets on loopback, a fake intake behind them.
 
+mod faults;
+mod flow;
+mod support;
