@@ -30,8 +30,11 @@ enum Holds {
     BirthDate,
 }
 
+/// Fields by number, from 1.
+type Fields = &'static [(usize, Holds)];
+
 /// Where people stand. Fields as HL7 counts.
-const PLACES: [(&[u8; 3], &[(usize, Holds)]); 16] = {
+const PLACES: [(&[u8; 3], Fields); 16] = {
     use Holds::{Address, BirthDate, Id, Name, Provider, Telephone};
     [
         (

@@ -1,0 +1,76 @@
+//! What the tests of this crate share.
+#![allow(dead_code, reason = "each test uses its own part of it")]
+
+use std::path::{Path, PathBuf};
+
+use deid::{Clinical, Context, Held, Policy, Release, TokenKey};
+use hl7::Message;
+use model::{Format, Provenance};
+
+/// A provenance whose every text is a canary of its own.
+pub(crate) fn provenance() -> Provenance {
+    Provenance {
+        feed: "adt".parse().unwrap(),
+        peer: "ZQPEER7.ward.example:50211".into(),
+        channel: "wards/ZQTOPIC7/file.hl7".into(),
+        received_at: "2026-11-24T08:30:00Z".parse().unwrap(),
+        format: Format::Hl7v2,
+        origin: None,
+    }
+}
+
+pub(crate) fn key() -> TokenKey {
+    TokenKey::new([7; 32], 1)
+}
+
+pub(crate) fn policy(name: &str) -> Policy {
+    Policy::builtin(name).unwrap()
+}
+
+pub(crate) fn message(bytes: &[u8]) -> Clinical {
+    Clinical::Hl7(Message::parse(bytes.to_vec()).unwrap())
+}
+
+pub(crate) fn release(policy: &Policy, clinical: &Clinical) -> Result<Release, Held> {
+    let provenance = provenance();
+    let key = key();
+    policy.release(clinical, &Context { seq: 42, provenance: &provenance, tokens: Some(&key) })
+}
+
+/// The payload, one segment a line.
+pub(crate) fn lines(release: &Release) -> String {
+    String::from_utf8_lossy(release.payload()).replace('\r', "\n")
+}
+
+/// The whole release as it travels, as text to search in.
+pub(crate) fn serialised(release: &Release) -> String {
+    let mut text = serde_json::to_string(release).unwrap();
+    text.push_str(&String::from_utf8_lossy(release.payload()));
+    text
+}
+
+/// The public test data, where there is any.
+pub(crate) fn corpus() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
+    let folder = std::env::var_os("WARDGATE_CORPUS").map_or(beside, PathBuf::from);
+    folder.join("hl7").is_dir().then_some(folder)
+}
+
+/// Every message of the corpus with the file it stands in, split at lines that begin with `MSH`.
+pub(crate) fn corpus_messages(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut messages = Vec::new();
+    let mut folders = vec![folder.join("hl7")];
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e != "json") {
+                let bytes = std::fs::read(&path).unwrap();
+                messages.extend(hl7::split(&bytes).map(|m| (path.clone(), m.to_vec())));
+            }
+        }
+    }
+    messages
+}
