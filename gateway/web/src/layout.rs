@@ -177,7 +177,7 @@ pub(crate) fn page(
                     }
                 }
             }
-            div.strip #strip role="group" aria-label="Status" { (strip(snapshot)) }
+            section.strip #strip aria-label="Status" { (strip(snapshot)) }
             main #main tabindex="-1" { (body) }
             footer {
                 span #live data-state="still" { "Reload to see what is new" }
