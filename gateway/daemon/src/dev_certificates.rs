@@ -53,7 +53,12 @@ pub(crate) enum Error {
 ///
 /// # Errors
 /// [`Error`]; then some of the files may have been written.
-pub(crate) fn write(dir: &Path, gateway: &Slug, landing_hosts: &[&str], now: Timestamp) -> Result<Written, Error> {
+pub(crate) fn write(
+    dir: &Path,
+    gateway: &Slug,
+    landing_hosts: &[&str],
+    now: Timestamp,
+) -> Result<Written, Error> {
     std::fs::create_dir_all(dir).map_err(|source| Error::Folder { path: dir.to_owned(), source })?;
     let from = Timestamp::from_micros(now.micros().saturating_sub(EARLY));
     let to = Timestamp::from_micros(now.micros().saturating_add(VALID_DAYS * DAY));

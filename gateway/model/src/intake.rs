@@ -58,7 +58,7 @@ pub struct Closing {
 }
 
 /// A record being written. Dropping it before [`Append::commit`] leaves no record.
-pub trait Append: Send {
+pub trait Append: Send + Sync {
     /// Adds bytes; returns when there is room for more. Not cancel safe: after a cancelled push, drop.
     fn push<'a>(&'a mut self, chunk: &'a [u8]) -> BoxFuture<'a, Result<(), Refusal>>;
     /// Makes the record durable.

@@ -1,1 +1,426 @@
-//! Intake, lanes, readers and delivery: the one way through.
+//! The one way through: intake → log → shape → batch → destination → cursor.
+//!
+//! **Promise.** Nothing acknowledged is lost: a [`model::Receipt`] is handed out after the log has synced, and a
+//! number leaves the log's care only when every destination has it, as a row or as a skip with a reason.
+//!
+//! **Limits.** [`seen::SEEN_MAX`] remembered identities; [`config::BatchLimits`] per batch; one batch in flight per
+//! destination and lane; [`cursor::SETTLED_MAX`] settled ranges remembered per destination and lane.
+//!
+//! **Invariants of absence.** Nothing here knows a protocol of the ward, HTTP, TLS or a file: arrivals come through
+//! [`model::Intake`], releases leave through [`forward::Destination`], bytes rest in [`spool`].
+
+pub mod config;
+mod cursor;
+mod delivery;
+mod error;
+mod held;
+mod intake;
+mod journal;
+mod retention;
+mod seen;
+mod shape;
+mod status;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use deid::TokenKey;
+use forward::Destination;
+use forward::retry::{Breaker, BreakerLimits};
+use model::{AuditAction, AuditEvent, Clock, Envelope, Lane, RecordId, Seq, Slug, codec};
+use profile::Catalogue;
+use spool::{Entry, Spool};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::{BatchLimits, Feed, Route, Start};
+pub use cursor::{SETTLED_MAX, Settled};
+pub use error::Error;
+pub use held::HeldItem;
+pub use intake::LogIntake;
+pub use journal::{DOCUMENT_BYTES_MAX, Journal};
+pub use seen::SEEN_MAX;
+pub use status::{DeliveryState, DeliveryStatus};
+pub use trace::{Arrival, Fate, Outcome, Trace};
+
+use cursor::{Cursor, Cursors};
+use delivery::Delivery;
+use held::Held;
+use journal::Beginning;
+use retention::Retention;
+use seen::Seen;
+use shape::Shaper;
+use status::Gauge;
+
+/// How often the identities of new records are written to the state store.
+const SEEN_FLUSH_EVERY: Duration = Duration::from_millis(500);
+
+/// The epoch that stands at the head of every keyed token; a new token key gets the next one.
+const TOKEN_EPOCH: u16 = 1;
+
+/// The pipeline, built and not yet running.
+#[derive(Debug)]
+pub struct Pipeline<D> {
+    deliveries: Vec<Delivery<D>>,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+struct Watched {
+    destination: Slug,
+    lane: Lane,
+    began_after: Seq,
+    cursors: Cursors,
+    gauge: Arc<Gauge>,
+}
+
+/// What the rest of the product may ask of a running pipeline. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    spool: Arc<Spool>,
+    clock: Arc<dyn Clock>,
+    intake: LogIntake,
+    seen: Seen,
+    held: Held,
+    journal: Journal,
+    watched: Arc<Vec<Watched>>,
+}
+
+impl<D: Destination + 'static> Pipeline<D> {
+    /// Folds the journal, loads cursors, adds new destinations and removes those that the configuration no longer
+    /// names (both audited).
+    ///
+    /// # Errors
+    /// [`Error`] when the spool cannot be read or written.
+    pub async fn build(
+        gateway: Slug,
+        spool: Arc<Spool>,
+        clock: Arc<dyn Clock>,
+        profiles: Arc<Catalogue>,
+        feeds: Vec<Feed>,
+        routes: Vec<Route<D>>,
+    ) -> Result<Self, Error> {
+        let journal = Journal::load(Arc::clone(&spool)).await?;
+        let held = Held::load(Arc::clone(&spool), Arc::clone(&clock)).await?;
+        let seen = Seen::load(&spool).await?;
+        let lanes = feeds.iter().map(|f| (f.name.clone(), f.lane)).collect();
+        let feeds = Arc::new(feeds.into_iter().map(|f| (f.name.clone(), f)).collect::<HashMap<_, _>>());
+        let retention = Arc::new(Retention::default());
+        let builder = Builder { gateway, spool, clock, profiles, feeds, held, journal, retention };
+
+        builder.remove_unnamed(&routes).await?;
+        let mut deliveries = Vec::new();
+        let mut watched = Vec::new();
+        for route in routes {
+            builder.add(route, &mut deliveries, &mut watched).await?;
+        }
+        let Builder { spool, clock, held, journal, .. } = builder;
+        let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone());
+        let handle = Handle { spool, clock, intake, seen, held, journal, watched: Arc::new(watched) };
+        Ok(Self { deliveries, handle })
+    }
+
+    /// For sources, the UI and the CLI.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Runs until stopped; returns when every batch in flight is settled or given up. Stop the sources first.
+    pub async fn run(self, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        for delivery in self.deliveries {
+            tasks.spawn(delivery.run(stop.clone()));
+        }
+        tasks.close();
+        let handle = self.handle;
+        loop {
+            if let Err(error) = handle.seen.flush(handle.spool.state()) {
+                tracing::error!(%error, "the index of resends could not be written; it is rebuilt from the log");
+            }
+            tokio::select! {
+                () = tasks.wait(), if stop.is_cancelled() => break,
+                () = tokio::time::sleep(SEEN_FLUSH_EVERY) => {}
+            }
+        }
+    }
+}
+
+struct Builder {
+    gateway: Slug,
+    spool: Arc<Spool>,
+    clock: Arc<dyn Clock>,
+    profiles: Arc<Catalogue>,
+    feeds: Arc<HashMap<Slug, Feed>>,
+    held: Held,
+    journal: Journal,
+    retention: Arc<Retention>,
+}
+
+impl Builder {
+    fn audit(&self, action: AuditAction, subject: &Slug, detail: String) -> Result<(), Error> {
+        let event =
+            AuditEvent { at: self.clock.now(), actor: "system".to_owned(), action, subject: subject.to_string(), detail };
+        Ok(self.spool.audit().record(&event)?)
+    }
+
+    async fn remove_unnamed<D>(&self, routes: &[Route<D>]) -> Result<(), Error> {
+        for name in self.journal.destinations().into_keys() {
+            if routes.iter().any(|r| r.name == name) {
+                continue;
+            }
+            self.audit(AuditAction::DestinationRemoved, &name, "its cursors are dropped".to_owned())?;
+            for lane in Lane::ALL {
+                Cursors::new(self.spool.state().clone(), &name, lane).remove().await?;
+            }
+            self.journal.remove_destination(&name).await?;
+        }
+        Ok(())
+    }
+
+    async fn add<D: Destination>(
+        &self,
+        route: Route<D>,
+        deliveries: &mut Vec<Delivery<D>>,
+        watched: &mut Vec<Watched>,
+    ) -> Result<(), Error> {
+        let name = route.name;
+        let beginnings = self.beginnings(&name, route.start).await?;
+        let shaper = Arc::new(Shaper {
+            destination: name.clone(),
+            policy: Arc::clone(&route.policy),
+            feeds: Arc::clone(&self.feeds),
+            profiles: Arc::clone(&self.profiles),
+            tokens: TokenKey::new(*self.spool.keys().derive(&format!("tokens/{name}")), TOKEN_EPOCH),
+            keys: self.spool.keys().clone(),
+            held: self.held.clone(),
+        });
+        let breaker = Arc::new(Mutex::new(Breaker::new(BreakerLimits::default())));
+        for lane in Lane::ALL {
+            let log = self.spool.lane(lane);
+            let cursors = Cursors::new(self.spool.state().clone(), &name, lane);
+            let began_after = beginnings
+                .iter()
+                .find(|b| b.lane == lane && b.incarnation == log.incarnation())
+                .map_or(0, |b| b.after);
+            let cursor = match cursors.load()? {
+                Some(cursor) if cursor.incarnation == log.incarnation() => cursor,
+                // New, or the state store was lost (then the landing's watermark moves it on), or another disk.
+                _ => {
+                    let cursor =
+                        Cursor { incarnation: log.incarnation().to_owned(), seq: began_after, batches: 0 };
+                    cursors.begin(&cursor).await?;
+                    cursor
+                }
+            };
+            let gauge = Arc::new(Gauge::new(name.clone(), lane, cursor.seq, self.clock.now()));
+            self.retention.expect(lane, &name, cursor.seq);
+            watched.push(Watched {
+                destination: name.clone(),
+                lane,
+                began_after,
+                cursors: cursors.clone(),
+                gauge: Arc::clone(&gauge),
+            });
+            deliveries.push(Delivery {
+                gateway: self.gateway.clone(),
+                name: name.clone(),
+                lane,
+                spool: Arc::clone(&self.spool),
+                destination: Arc::clone(&route.destination),
+                policy: Arc::clone(&route.policy),
+                shaper: Arc::clone(&shaper),
+                limits: route.batch,
+                began_after,
+                cursors,
+                cursor,
+                gauge,
+                retention: Arc::clone(&self.retention),
+                breaker: Arc::clone(&breaker),
+                clock: Arc::clone(&self.clock),
+            });
+        }
+        Ok(())
+    }
+
+    /// Where the destination began, from the journal; a new one is entered there.
+    async fn beginnings(&self, name: &Slug, start: Start) -> Result<Vec<Beginning>, Error> {
+        if let Some(known) = self.journal.destinations().remove(name) {
+            return Ok(known);
+        }
+        let began: Vec<Beginning> = Lane::ALL
+            .into_iter()
+            .map(|lane| {
+                let log = self.spool.lane(lane);
+                let now = *log.durable().borrow();
+                let after = match start {
+                    Start::Now => now,
+                    Start::Oldest => log.oldest().saturating_sub(1),
+                    Start::At(id) if id.lane == lane => id.seq.saturating_sub(1).min(now),
+                    Start::At(_) => now,
+                };
+                Beginning { lane, incarnation: log.incarnation().to_owned(), after }
+            })
+            .collect();
+        let detail = began.iter().map(|b| format!("{} after {}", b.lane, b.after)).collect::<Vec<_>>().join(", ");
+        self.audit(AuditAction::DestinationAdded, name, detail)?;
+        self.journal.add_destination(name, began.clone()).await?;
+        Ok(began)
+    }
+}
+
+impl Handle {
+    /// The door for sources.
+    pub fn intake(&self) -> LogIntake {
+        self.intake.clone()
+    }
+
+    /// The journal's documents.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The logs.
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// How every delivery stands.
+    pub fn status(&self) -> Vec<DeliveryStatus> {
+        self.watched
+            .iter()
+            .map(|w| {
+                let durable = *self.spool.lane(w.lane).durable().borrow();
+                w.gauge.snapshot(durable)
+            })
+            .collect()
+    }
+
+    /// All held records, oldest first.
+    pub fn held(&self) -> Vec<HeldItem> {
+        self.held.list()
+    }
+
+    /// How many records are held in all.
+    pub fn held_total(&self) -> u64 {
+        self.held.total()
+    }
+
+    /// How many records are held for a destination.
+    pub fn held_for(&self, destination: &Slug) -> u64 {
+        self.held.count(destination)
+    }
+
+    /// The bytes of a held record, for a person with the right to see patients.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] and storage errors.
+    pub async fn held_payload(&self, destination: &Slug, id: RecordId) -> Result<Bytes, Error> {
+        self.held.payload(destination, id).await
+    }
+
+    /// Releases a held record, as it is or edited; the subject's later held records follow.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] and storage errors.
+    pub async fn release(
+        &self,
+        destination: &Slug,
+        id: RecordId,
+        edited: Option<Bytes>,
+        actor: &str,
+    ) -> Result<Vec<RecordId>, Error> {
+        self.held.release(destination, id, edited, actor).await
+    }
+
+    /// Decides that the destination shall not have a held record.
+    ///
+    /// # Errors
+    /// [`Error::NotHeld`] and storage errors.
+    pub async fn dismiss(&self, destination: &Slug, id: RecordId, actor: &str) -> Result<(), Error> {
+        self.held.dismiss(destination, id, actor).await
+    }
+
+    /// Sends a record that is still kept once more, to one destination, as a new record with this one as origin.
+    ///
+    /// # Errors
+    /// [`Error::NotKept`], [`Error::NoDestination`] and storage errors.
+    pub async fn replay(&self, destination: &Slug, id: RecordId, actor: &str) -> Result<RecordId, Error> {
+        if !self.watched.iter().any(|w| &w.destination == destination) {
+            return Err(Error::NoDestination { destination: destination.clone() });
+        }
+        let log = self.spool.lane(id.lane);
+        let Some(Entry::Record(record)) = log.get(id.seq).await? else { return Err(Error::NotKept { id }) };
+        let envelope: Envelope = codec::decode(&record.meta)?;
+        let payload = record.payload.bytes().await?;
+        let event = AuditEvent {
+            at: self.clock.now(),
+            actor: actor.to_owned(),
+            action: AuditAction::RecordReplayed,
+            subject: id.to_string(),
+            detail: format!("replayed to {destination}"),
+        };
+        self.spool.audit().record(&event)?;
+        held::append_copy(&self.spool, id, &envelope.provenance, destination, &payload).await
+    }
+
+    /// What became of a record.
+    ///
+    /// # Errors
+    /// [`Error::NotKept`] when this log never had it; storage errors.
+    pub async fn trace(&self, id: RecordId) -> Result<Trace, Error> {
+        let log = self.spool.lane(id.lane);
+        let durable = *log.durable().borrow();
+        if id.seq == 0 || id.seq > durable {
+            return Err(Error::NotKept { id });
+        }
+        let arrival = match log.get(id.seq).await? {
+            Some(Entry::Record(record)) => codec::decode::<Envelope>(&record.meta).ok().map(|e| Arrival {
+                feed: e.provenance.feed,
+                peer: e.provenance.peer,
+                received_at: e.provenance.received_at,
+                format: e.provenance.format.as_str(),
+                bytes: record.payload.len(),
+                origin: e.provenance.origin,
+            }),
+            _ => None,
+        };
+        let mut destinations = Vec::new();
+        for watched in self.watched.iter().filter(|w| w.lane == id.lane) {
+            let outcome = self.outcome(watched, id)?;
+            destinations.push(Fate { destination: watched.destination.clone(), outcome });
+        }
+        Ok(Trace { id, arrival, destinations })
+    }
+
+    fn outcome(&self, watched: &Watched, id: RecordId) -> Result<Outcome, Error> {
+        let cursor = watched.gauge.cursor();
+        if id.seq <= watched.began_after {
+            return Ok(Outcome::BeforeBeginning);
+        }
+        if id.seq > cursor {
+            return Ok(Outcome::Pending { ahead: id.seq.saturating_sub(cursor).saturating_sub(1) });
+        }
+        let Some(stored) = watched.cursors.load()? else { return Ok(Outcome::Forgotten) };
+        let Some(settled) = watched.cursors.find(&stored, id.seq)? else { return Ok(Outcome::Forgotten) };
+        Ok(match settled.reason(id.seq) {
+            Some(reason) => Outcome::Skipped {
+                reason,
+                manifest_sha256: settled.manifest_sha256,
+                held: self.held.holds(&watched.destination, id),
+            },
+            None => Outcome::Landed {
+                first: settled.first,
+                last: settled.last,
+                manifest_sha256: settled.manifest_sha256,
+                table_version: settled.table_version,
+                committed_at: settled.committed_at,
+                policy: settled.policy,
+            },
+        })
+    }
+}

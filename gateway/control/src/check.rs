@@ -1,0 +1,462 @@
+//! From text to a document that can be used, or to everything that is wrong with it.
+//!
+//! Each section is read on its own, so that a mistake in one does not hide those in the others. What the types
+//! cannot say (names that refer to each other, files that must fit together) is checked after that.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use deid::Policy;
+use model::Slug;
+use profile::Catalogue;
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::Spanned;
+
+use crate::document::{
+    Destination, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Document, FEEDS_MAX, Feed, Gateway, Operations, PolicyFile,
+};
+use crate::finding::Finding;
+
+/// The sections a document may have.
+const SECTIONS: [&str; 7] = ["gateway", "spool", "web", "operations", "feed", "destination", "policy"];
+/// Policies that every gateway knows.
+const BUILT_IN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
+/// The root key's place in the data directory, where the document names none.
+const KEY_FILE: &str = "root.key";
+/// How alike two names must be for a "did you mean".
+const LIKENESS_MIN: f64 = 0.75;
+
+/// A document without errors, its paths absolute, its policies compiled.
+#[derive(Debug)]
+pub struct Checked {
+    /// The document.
+    pub document: Document,
+    /// The policies that its destinations name.
+    pub policies: HashMap<String, Arc<Policy>>,
+    /// Things worth knowing that stop nobody.
+    pub warnings: Vec<Finding>,
+}
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check_file(path: &Path) -> Result<Checked, Vec<Finding>> {
+    let name = path.display().to_string();
+    let unreadable = |why: String, hint: &str| vec![Finding::at(&name, "", 0..0, why, Some(hint.to_owned()))];
+    let size = std::fs::metadata(path)
+        .map_err(|e| unreadable(format!("cannot be read: {e}"), "give the path of the configuration with --config"))?
+        .len();
+    if size > DOCUMENT_BYTES_MAX as u64 {
+        return Err(unreadable(format!("is {size} bytes long"), &format!("at most {DOCUMENT_BYTES_MAX} are taken")));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| unreadable(format!("cannot be read: {e}"), "the document is TOML in UTF-8"))?;
+    let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
+    check(&name, &text, &base)
+}
+
+/// Checks a document; relative paths are taken from `base`. `file` is only shown.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding>> {
+    let mut c = Checker { file, text, errors: Vec::new(), warnings: Vec::new() };
+    let (table, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        for error in syntax {
+            c.error(error.span().unwrap_or(0..0), error.message().to_owned(), None);
+        }
+        return Err(c.errors);
+    }
+    let table = table.into_inner();
+    for (key, value) in &table {
+        if !SECTIONS.contains(&key.get_ref().as_ref()) {
+            let hint = did_you_mean(key.get_ref(), &SECTIONS)
+                .unwrap_or_else(|| format!("sections are {}", SECTIONS.join(", ")));
+            c.error(key.span(), format!("there is no section `{}`", key.get_ref()), Some(hint));
+            let _: &Spanned<DeValue<'_>> = value;
+        }
+    }
+    let gateway: Option<Gateway> = if table.contains_key("gateway") {
+        c.section(&table, "gateway")
+    } else {
+        c.error(0..0, "the section [gateway] is missing", Some("it begins with: [gateway]\nid = \"ward-3\"".into()));
+        None
+    };
+    let spool: Option<spool::Config> = c.section_or_default(&table, "spool");
+    let web: Option<web::Config> = c.section_or_default(&table, "web");
+    let operations: Option<Operations> = c.section_or_default(&table, "operations");
+    let feeds: Vec<(Feed, Range<usize>)> = c.sections(&table, "feed", FEEDS_MAX);
+    let destinations: Vec<(Destination, Range<usize>)> = c.sections(&table, "destination", DESTINATIONS_MAX);
+    let policies: Vec<(PolicyFile, Range<usize>)> = c.sections(&table, "policy", DESTINATIONS_MAX);
+
+    c.names("feed", feeds.iter().map(|(f, s)| (&f.name, s)));
+    c.names("destination", destinations.iter().map(|(d, s)| (&d.name, s)));
+    c.names("policy", policies.iter().map(|(p, s)| (&p.name, s)));
+    let names: Vec<String> = destinations.iter().map(|(d, _)| d.name.to_string()).collect();
+    for (n, (feed, span)) in feeds.iter().enumerate() {
+        c.feed(&table, n, feed, span, &names);
+    }
+    let own: BTreeMap<String, PathBuf> =
+        policies.iter().map(|(p, _)| (p.name.to_string(), base.join(&p.file))).collect();
+    let mut compiled = HashMap::new();
+    for (n, (p, span)) in policies.iter().enumerate() {
+        if BUILT_IN_POLICIES.contains(&p.name.as_str()) {
+            let span = at(&table, "policy", n, &["name"]).unwrap_or_else(|| span.clone());
+            c.error(span, format!("`{}` is a built-in policy", p.name), Some("choose another name".into()));
+        }
+        c.policy_file(&table, n, p, base, &mut compiled);
+    }
+    for (n, (destination, span)) in destinations.iter().enumerate() {
+        c.destination(&table, n, destination, span, base, gateway.as_ref(), &own, &mut compiled);
+    }
+    c.listeners(&table, &feeds, web.as_ref(), operations.as_ref());
+    if feeds.is_empty() {
+        c.warn(0..0, "there is no feed: nothing will come in", "add [[feed]] with a name and [feed.mllp]");
+    }
+    if destinations.is_empty() {
+        c.warn(0..0, "there is no destination: records are kept and go nowhere", "add [[destination]]");
+    }
+    if let Some(error) = spool.as_ref().and_then(|s| s.check().err()) {
+        let setting = if let spool::Error::Config { setting, .. } = &error { setting } else { "" };
+        let span = table.get("spool").map_or(0..0, |s| {
+            s.get_ref().as_table().and_then(|t| t.get(setting)).map_or_else(|| s.span(), Spanned::span)
+        });
+        c.error(span, error.to_string(), None);
+    }
+    let own_key = table.get("spool").and_then(|s| s.get_ref().as_table()).is_some_and(|t| t.contains_key("key_file"));
+    if let (true, Some(gateway), Some(mut spool), Some(web), Some(operations)) =
+        (c.errors.is_empty(), gateway, spool, web, operations)
+    {
+        if !own_key {
+            spool.key_file = gateway.data_dir.join(KEY_FILE);
+        }
+        let mut document = Document {
+            gateway,
+            spool,
+            web,
+            operations,
+            feeds: feeds.into_iter().map(|(f, _)| f).collect(),
+            destinations: destinations.into_iter().map(|(d, _)| d).collect(),
+            policies: policies.into_iter().map(|(p, _)| p).collect(),
+        };
+        resolve(&mut document, base);
+        return Ok(Checked { document, policies: compiled, warnings: c.warnings });
+    }
+    c.errors.sort_by_key(|f| (f.line, f.column));
+    Err(c.errors)
+}
+
+struct Checker<'a> {
+    file: &'a str,
+    text: &'a str,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+        self.errors.push(Finding::at(self.file, self.text, span, message, hint));
+    }
+
+    fn warn(&mut self, span: Range<usize>, message: &str, hint: &str) {
+        self.warnings.push(Finding::at(self.file, self.text, span, message, Some(hint.to_owned())));
+    }
+
+    fn section<T: DeserializeOwned>(&mut self, table: &DeTable<'_>, name: &str) -> Option<T> {
+        let value = table.get(name)?;
+        self.read(value, name)
+    }
+
+    fn section_or_default<T: DeserializeOwned + Default>(&mut self, table: &DeTable<'_>, name: &str) -> Option<T> {
+        if table.contains_key(name) { self.section(table, name) } else { Some(T::default()) }
+    }
+
+    fn sections<T: DeserializeOwned>(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+        max: usize,
+    ) -> Vec<(T, Range<usize>)> {
+        let Some(value) = table.get(name) else { return Vec::new() };
+        let Some(array) = value.get_ref().as_array() else {
+            let hint = format!("write [[{name}]], in double brackets: there may be several");
+            self.error(value.span(), format!("`{name}` is not a list"), Some(hint));
+            return Vec::new();
+        };
+        if array.len() > max {
+            self.error(value.span(), format!("{} entries of `{name}`", array.len()), Some(format!("at most {max}")));
+        }
+        array.iter().take(max).filter_map(|item| Some((self.read(item, name)?, item.span()))).collect()
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, value: &Spanned<DeValue<'_>>, section: &str) -> Option<T> {
+        match T::deserialize(ValueDeserializer::from(value.clone())) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let (message, hint) = explain(error.message(), section);
+                self.error(error.span().unwrap_or_else(|| value.span()), message, hint);
+                None
+            }
+        }
+    }
+
+    fn names<'n>(&mut self, kind: &str, names: impl Iterator<Item = (&'n Slug, &'n Range<usize>)>) {
+        let mut seen: Vec<&Slug> = Vec::new();
+        for (name, span) in names {
+            if seen.contains(&name) {
+                let hint = format!("every {kind} has a name of its own");
+                self.error(span.clone(), format!("a second {kind} named `{name}`"), Some(hint));
+            }
+            seen.push(name);
+        }
+    }
+
+    fn feed(&mut self, table: &DeTable<'_>, n: usize, feed: &Feed, span: &Range<usize>, destinations: &[String]) {
+        match (&feed.mllp, &feed.mqtt) {
+            (Some(_), None) | (None, Some(_)) => {}
+            (None, None) => self.error(
+                span.clone(),
+                format!("feed `{}` does not say where it comes from", feed.name),
+                Some("add [feed.mllp] or [feed.mqtt] below it".into()),
+            ),
+            (Some(_), Some(_)) => self.error(
+                span.clone(),
+                format!("feed `{}` has both mllp and mqtt", feed.name),
+                Some("make it two feeds".into()),
+            ),
+        }
+        let said = feed
+            .mllp
+            .as_ref()
+            .and_then(|m| m.check().err().map(|e| ("mllp", e.to_string())))
+            .or_else(|| feed.mqtt.as_ref().and_then(|m| m.check().err().map(|e| ("mqtt", e.to_string()))));
+        if let Some((kind, message)) = said {
+            self.error(at(table, "feed", n, &[kind]).unwrap_or_else(|| span.clone()), message, None);
+        }
+        for name in feed.destinations.iter().flatten() {
+            if !destinations.iter().any(|d| d == name.as_str()) {
+                let span = at(table, "feed", n, &["destinations"]).unwrap_or_else(|| span.clone());
+                let known: Vec<&str> = destinations.iter().map(String::as_str).collect();
+                let hint = did_you_mean(name.as_str(), &known).unwrap_or_else(|| list("destinations", &known));
+                self.error(span, format!("there is no destination `{name}`"), Some(hint));
+            }
+        }
+        if let Some(mqtt) = &feed.mqtt {
+            let catalogue = Catalogue::builtin().unwrap_or_default();
+            if catalogue.get(&mqtt.profile).is_none() {
+                let span = at(table, "feed", n, &["mqtt", "profile"]).unwrap_or_else(|| span.clone());
+                let known: Vec<&str> = catalogue.ids().collect();
+                let hint = did_you_mean(&mqtt.profile, &known).unwrap_or_else(|| list("profiles", &known));
+                self.error(span, format!("there is no device profile `{}`", mqtt.profile), Some(hint));
+            }
+        }
+    }
+
+    fn policy_file(
+        &mut self,
+        table: &DeTable<'_>,
+        n: usize,
+        policy: &PolicyFile,
+        base: &Path,
+        compiled: &mut HashMap<String, Arc<Policy>>,
+    ) {
+        let path = base.join(&policy.file);
+        let span = at(table, "policy", n, &["file"]).unwrap_or(0..0);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) => {
+                self.error(span, format!("{} cannot be read: {e}", path.display()), None);
+                return;
+            }
+        };
+        match Policy::compile(policy.name.as_str(), &text) {
+            Ok(policy_compiled) => {
+                compiled.insert(policy.name.to_string(), Arc::new(policy_compiled));
+            }
+            Err(e) => {
+                let shown = path.display().to_string();
+                let offset = offset_of(&text, e.line, e.column);
+                self.errors.push(Finding::at(&shown, &text, offset..offset + 1, e.message.clone(), e.hint.clone()));
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call, and each argument is another part of the document")]
+    fn destination(
+        &mut self,
+        table: &DeTable<'_>,
+        n: usize,
+        destination: &Destination,
+        span: &Range<usize>,
+        base: &Path,
+        gateway: Option<&Gateway>,
+        own: &BTreeMap<String, PathBuf>,
+        compiled: &mut HashMap<String, Arc<Policy>>,
+    ) {
+        let within = |keys: &[&str]| at(table, "destination", n, keys).unwrap_or_else(|| span.clone());
+        let name = destination.policy.as_str();
+        if !own.contains_key(name) {
+            if let Some(policy) = Policy::builtin(name) {
+                compiled.insert(name.to_owned(), Arc::new(policy));
+            } else {
+                let known: Vec<&str> =
+                    BUILT_IN_POLICIES.into_iter().chain(own.keys().map(String::as_str)).collect();
+                let (message, hint) = if name == "none" {
+                    let hint = "`treatment` passes everything on, and says so in every batch";
+                    ("`none` is not a policy".to_owned(), hint.to_owned())
+                } else {
+                    let hint = did_you_mean(name, &known).unwrap_or_else(|| list("policies", &known));
+                    (format!("there is no policy `{name}`"), hint)
+                };
+                self.error(within(&["policy"]), message, Some(hint));
+            }
+        }
+        let b = &destination.batch;
+        let ranges = [
+            ("records_max", b.records_max as u64, 1, 20_000),
+            ("bytes_max", b.bytes_max as u64, 64 << 10, 16 << 20),
+            ("linger_ms", b.linger_ms, 0, 60_000),
+        ];
+        for (key, value, min, max) in ranges {
+            if !(min..=max).contains(&value) {
+                self.error(within(&["batch", key]), format!("{key} is {min} to {max}"), None);
+            }
+        }
+        let Some(lakehouse) = &destination.lakehouse else {
+            self.error(
+                span.clone(),
+                format!("destination `{}` does not say how it is reached", destination.name),
+                Some("add [destination.lakehouse] with url, ca, certificate and key below it".into()),
+            );
+            return;
+        };
+        if let Err(why) = lakehouse.check() {
+            self.error(within(&["lakehouse", "url"]), why.to_string(), None);
+        }
+        if let Err(e) = tls::load_ca(&base.join(&lakehouse.ca)) {
+            self.error(within(&["lakehouse", "ca"]), e.to_string(), None);
+        }
+        match tls::Identity::load(&base.join(&lakehouse.certificate), &base.join(&lakehouse.key)) {
+            Err(e) => self.error(within(&["lakehouse", "certificate"]), e.to_string(), None),
+            Ok(identity) => {
+                if let Some(gateway) = gateway {
+                    let named = tls::peer_gateway(identity.chain());
+                    if named.as_ref().ok() != Some(&gateway.id) {
+                        let message = match named {
+                            Ok(other) => format!("the certificate names gateway `{other}`, the box is `{}`", gateway.id),
+                            Err(e) => e.to_string(),
+                        };
+                        let hint = format!("the certificate needs the SAN URI {}", tls::gateway_uri(&gateway.id));
+                        self.error(within(&["lakehouse", "certificate"]), message, Some(hint));
+                    }
+                }
+            }
+        }
+    }
+
+    fn listeners(
+        &mut self,
+        table: &DeTable<'_>,
+        feeds: &[(Feed, Range<usize>)],
+        web: Option<&web::Config>,
+        operations: Option<&Operations>,
+    ) {
+        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+        let single = |name: &str| table.get(name).map_or(0..0, Spanned::span);
+        let fixed = web
+            .map(|w| (w.listen, "web".to_owned(), single("web")))
+            .into_iter()
+            .chain(operations.map(|o| (o.listen, "operations".to_owned(), single("operations"))));
+        let of_feeds = feeds.iter().enumerate().filter_map(|(n, (f, span))| {
+            let span = at(table, "feed", n, &["mllp", "listen"]).unwrap_or_else(|| span.clone());
+            Some((f.mllp.as_ref()?.listen, format!("feed `{}`", f.name), span))
+        });
+        for (address, who, span) in fixed.chain(of_feeds) {
+            let clash = taken.iter().find(|(other, _)| {
+                address.port() != 0
+                    && other.port() == address.port()
+                    && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
+            });
+            if let Some((_, other)) = clash {
+                let message = format!("{who} listens on {address}, and so does {other}");
+                self.error(span, message, Some("give one of them another port".into()));
+            }
+            taken.push((address, who));
+        }
+    }
+}
+
+/// The span of a value inside entry `n` of a list of sections.
+fn at(table: &DeTable<'_>, section: &str, n: usize, keys: &[&str]) -> Option<Range<usize>> {
+    let mut value = table.get(section)?.get_ref().as_array()?.get(n)?;
+    for key in keys {
+        value = value.get_ref().as_table()?.get(*key)?;
+    }
+    Some(value.span())
+}
+
+/// serde's words made a person's, with a hint.
+fn explain(message: &str, section: &str) -> (String, Option<String>) {
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        if let Some((field, rest)) = rest.split_once('`') {
+            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+            let hint = did_you_mean(field, &known).unwrap_or_else(|| list("keys", &known));
+            return (format!("`{section}` has no key `{field}`"), Some(hint));
+        }
+    }
+    if let Some(field) = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) {
+        return (format!("`{section}` lacks the key `{field}`"), Some(format!("add {field} = …")));
+    }
+    (message.to_owned(), None)
+}
+
+fn list(what: &str, known: &[&str]) -> String {
+    if known.is_empty() { format!("there are no {what} yet") } else { format!("{what} are {}", known.join(", ")) }
+}
+
+fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
+    known
+        .iter()
+        .map(|k| (strsim::jaro_winkler(word, k), k))
+        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| format!("did you mean `{k}`?"))
+}
+
+fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let rest = text.get(start..).unwrap_or_default();
+    start + rest.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
+}
+
+/// Makes every path absolute.
+fn resolve(document: &mut Document, base: &Path) {
+    let fix = |path: &mut PathBuf| *path = base.join(&*path);
+    fix(&mut document.gateway.data_dir);
+    fix(&mut document.spool.key_file);
+    document.web.certificate.iter_mut().for_each(fix);
+    document.web.key.iter_mut().for_each(fix);
+    for policy in &mut document.policies {
+        fix(&mut policy.file);
+    }
+    for feed in &mut document.feeds {
+        if let Some(mqtt) = &mut feed.mqtt {
+            let files = [&mut mqtt.password_file, &mut mqtt.ca, &mut mqtt.certificate, &mut mqtt.key];
+            files.into_iter().flatten().for_each(fix);
+        }
+    }
+    for destination in &mut document.destinations {
+        if let Some(lakehouse) = &mut destination.lakehouse {
+            fix(&mut lakehouse.ca);
+            fix(&mut lakehouse.certificate);
+            fix(&mut lakehouse.key);
+        }
+    }
+}

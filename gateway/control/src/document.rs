@@ -1,0 +1,188 @@
+//! The document as it is written. Paths are relative to the file's folder.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{Lane, RecordId, Slug};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Largest document, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Most feeds.
+pub const FEEDS_MAX: usize = 256;
+/// Most destinations.
+pub const DESTINATIONS_MAX: usize = 16;
+
+/// The whole configuration of a gateway.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The box itself.
+    pub gateway: Gateway,
+    /// The encrypted logs.
+    #[serde(default)]
+    pub spool: spool::Config,
+    /// The local UI.
+    #[serde(default)]
+    pub web: web::Config,
+    /// Health and metrics for machines.
+    #[serde(default)]
+    pub operations: Operations,
+    /// What comes in.
+    #[serde(default, rename = "feed")]
+    pub feeds: Vec<Feed>,
+    /// Where it goes.
+    #[serde(default, rename = "destination")]
+    pub destinations: Vec<Destination>,
+    /// Policies of this site, beside the built-in `treatment`, `safe-harbor` and `limited-data-set`.
+    #[serde(default, rename = "policy")]
+    pub policies: Vec<PolicyFile>,
+}
+
+/// The box itself.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Gateway {
+    /// Its name: the same as in the certificates with which it presents itself.
+    pub id: Slug,
+    /// Where everything is kept that must survive a restart.
+    #[serde(default = "data_dir")]
+    pub data_dir: PathBuf,
+}
+
+fn data_dir() -> PathBuf {
+    PathBuf::from("/var/lib/wardgate")
+}
+
+/// Health and metrics for machines: `/healthz`, `/readyz`, `/metrics`, `/status`. No PHI, no authentication:
+/// keep it on loopback.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Operations {
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)) }
+    }
+}
+
+/// What comes in: one source with a name. Exactly one of `mllp` and `mqtt`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Feed {
+    /// Its name, as it appears in tables, metrics and the UI.
+    pub name: Slug,
+    /// Which log its records go to.
+    #[serde(default)]
+    pub lane: Lane,
+    /// The destinations that get it; without this line all of them.
+    #[serde(default)]
+    pub destinations: Option<Vec<Slug>>,
+    /// HL7 v2 over MLLP.
+    #[serde(default)]
+    pub mllp: Option<sources::mllp::Config>,
+    /// Devices over MQTT.
+    #[serde(default)]
+    pub mqtt: Option<sources::mqtt::Config>,
+}
+
+/// Where records go, and what of them.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Its name, as the landing knows it too.
+    pub name: Slug,
+    /// The policy that decides what it may have. `treatment` passes everything on.
+    pub policy: String,
+    /// Where a new destination begins.
+    #[serde(default)]
+    pub start: Start,
+    /// When a batch goes out.
+    #[serde(default)]
+    pub batch: Batch,
+    /// A Wardgate landing.
+    #[serde(default)]
+    pub lakehouse: Option<forward::lakehouse::Config>,
+}
+
+/// Where a new destination begins: `now`, `oldest`, or a record's name such as `clinical-1-42`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub struct Start(pub pipeline::Start);
+
+impl TryFrom<String> for Start {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "now" => Ok(Self(pipeline::Start::Now)),
+            "oldest" => Ok(Self(pipeline::Start::Oldest)),
+            other => other
+                .parse::<RecordId>()
+                .map(|id| Self(pipeline::Start::At(id)))
+                .map_err(|_| "start is \"now\", \"oldest\" or a record's name such as \"clinical-1-42\"".to_owned()),
+        }
+    }
+}
+
+impl From<Start> for String {
+    fn from(start: Start) -> Self {
+        match start.0 {
+            pipeline::Start::Now => "now".to_owned(),
+            pipeline::Start::Oldest => "oldest".to_owned(),
+            pipeline::Start::At(id) => id.to_string(),
+        }
+    }
+}
+
+/// When a batch goes out: when it is full, or when the log has nothing more and `linger_ms` is over.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batch {
+    /// Most records, 1 to 20,000.
+    #[schemars(range(min = 1, max = 20_000))]
+    pub records_max: usize,
+    /// Most payload bytes before compression, 64 KiB to 16 MiB; a larger record goes alone.
+    #[schemars(range(min = 65_536, max = 16_777_216))]
+    pub bytes_max: usize,
+    /// How long a batch that is not full waits for more, 0 to 60,000 ms. The urgent lane never waits.
+    #[schemars(range(max = 60_000))]
+    pub linger_ms: u64,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        let limits = pipeline::BatchLimits::default();
+        Self {
+            records_max: limits.records_max,
+            bytes_max: limits.bytes_max,
+            linger_ms: u64::try_from(limits.linger.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Batch {
+    /// As the pipeline takes it.
+    pub fn limits(&self) -> pipeline::BatchLimits {
+        pipeline::BatchLimits {
+            records_max: self.records_max,
+            bytes_max: self.bytes_max,
+            linger: Duration::from_millis(self.linger_ms),
+        }
+    }
+}
+
+/// A policy of this site.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    /// Its name, for `policy = "…"` of a destination.
+    pub name: Slug,
+    /// The policy, as TOML; its language is described in `docs/policies.md`.
+    pub file: PathBuf,
+}

@@ -1,0 +1,235 @@
+//! The command line. Exit codes: 0 fine, 1 finding, 2 usage, 3 not reachable.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use model::{RecordId, Slug};
+
+/// The edge gateway of a healthcare data platform.
+#[derive(Debug, Parser)]
+#[command(name = "wardgate", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Config {
+    /// The configuration document.
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        default_value = "/etc/wardgate/gateway.toml",
+        env = "WARDGATE_CONFIG"
+    )]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway.
+    Run(Config),
+    /// Check a configuration and say everything that is wrong with it.
+    Check {
+        /// The configuration document.
+        #[arg(value_name = "FILE", required_unless_present = "schema")]
+        file: Option<PathBuf>,
+        /// Findings as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Print the JSON Schema of the document instead.
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Print the one-time code that claims a running gateway's web UI.
+    ClaimCode(Config),
+    /// Say what became of a record, from its arrival to its row.
+    Trace {
+        /// The record, such as clinical-1-42.
+        id: RecordId,
+        #[command(flatten)]
+        config: Config,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send a record that is still kept once more, to one destination.
+    Replay {
+        /// The record, such as clinical-1-42.
+        id: RecordId,
+        /// The destination.
+        #[arg(long)]
+        to: Slug,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// The records that could not be released.
+    #[command(subcommand)]
+    Held(Held),
+    /// The encrypted logs on the disk.
+    #[command(subcommand)]
+    Spool(Spool),
+    /// HL7 v2, as filters: standard input to standard output.
+    #[command(subcommand)]
+    Hl7(Hl7),
+    /// De-identification, as a filter.
+    #[command(subcommand)]
+    Deid(Deid),
+    /// Send HL7 files over MLLP and wait for every acknowledgement.
+    Send {
+        /// Where to: host:port.
+        #[arg(long, value_name = "HOST:PORT")]
+        to: String,
+        /// Files or folders; every file is split into its messages.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Seconds to wait for an acknowledgement.
+        #[arg(long, default_value_t = 30)]
+        timeout_s: u64,
+        /// The summary as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Play a hospital that sends HL7 over MLLP. Nobody's data.
+    Simulate {
+        /// Where to: host:port.
+        #[arg(long, value_name = "HOST:PORT")]
+        to: String,
+        /// Messages a second, over all connections; 0 for as fast as they are acknowledged.
+        #[arg(long, default_value_t = 50.0)]
+        rate: f64,
+        /// Connections.
+        #[arg(long, default_value_t = 2)]
+        connections: u32,
+        /// The same seed makes the same hospital.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Stop after so many seconds.
+        #[arg(long)]
+        seconds: Option<u64>,
+        /// Stop after so many messages.
+        #[arg(long)]
+        count: Option<u64>,
+        /// The summary as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prove on this machine that TLS, the log and de-identification work.
+    SelfTest,
+    /// Make throw-away certificates for a demo or a developer's machine.
+    DevCertificates {
+        /// Where to.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The gateway's id.
+        #[arg(long)]
+        gateway: Slug,
+        /// Host names and addresses of the landing.
+        #[arg(long = "landing-host", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
+        landing_hosts: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Held {
+    /// List what is held and why.
+    List {
+        #[command(flatten)]
+        config: Config,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send a held record on its way again; the later held records of its subject follow.
+    Release {
+        /// The record.
+        id: RecordId,
+        /// The destination it is held for.
+        #[arg(long)]
+        to: Slug,
+        /// Send these bytes instead: the corrected message.
+        #[arg(long, value_name = "FILE")]
+        edited: Option<PathBuf>,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Decide that the destination shall not have a held record.
+    Dismiss {
+        /// The record.
+        id: RecordId,
+        /// The destination it is held for.
+        #[arg(long)]
+        to: Slug,
+        #[command(flatten)]
+        config: Config,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Spool {
+    /// Sizes and ranges of the logs.
+    Stat {
+        #[command(flatten)]
+        config: Config,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read everything and say what is damaged; with the key also what was tampered with.
+    Verify {
+        #[command(flatten)]
+        config: Config,
+        /// Check without the key: checksums only.
+        #[arg(long)]
+        without_key: bool,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hl7 {
+    /// Messages to JSON lines.
+    Parse,
+    /// Messages to the acknowledgements they would get.
+    Ack,
+}
+
+/// What a filter reads.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FilterFormat {
+    /// HL7 v2 as ER7 text.
+    Hl7,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Deid {
+    /// De-identify standard input to standard output. Held messages are left out and listed in the report.
+    Run {
+        /// A built-in policy (treatment, safe-harbor, limited-data-set) or the path of a policy file.
+        #[arg(long)]
+        policy: String,
+        /// What comes in.
+        #[arg(long, value_enum)]
+        format: FilterFormat,
+        /// Where to list what was held, as JSON lines.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Key of keyed tokens, 32 bytes; without it tokens differ from run to run.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
+}
+
+/// An address given on the command line.
+pub(crate) fn resolve(to: &str) -> anyhow::Result<SocketAddr> {
+    use std::net::ToSocketAddrs;
+    to.to_socket_addrs()
+        .map_err(|e| anyhow::anyhow!("{to}: {e}; give HOST:PORT"))?
+        .next()
+        .ok_or_else(|| anyhow::anyhow!("{to} has no address"))
+}

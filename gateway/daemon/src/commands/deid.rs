@@ -1,0 +1,90 @@
+//! `wardgate deid run`: a filter, so that anyone can compare engines on the same input.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow};
+use deid::{Policy, TokenKey};
+use model::Clock as _;
+use rand::Rng;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::print;
+use crate::cli::{Deid, FilterFormat};
+use crate::clock::SystemClock;
+use crate::exit;
+
+/// The epoch at the head of the filter's tokens.
+const TOKEN_EPOCH: u16 = 1;
+
+pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
+    let Deid::Run { policy, format: FilterFormat::Hl7, report, key_file } = command;
+    let policy = load(&policy)?;
+    let key = token_key(key_file.as_deref())?;
+    let mut input = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;
+    let mut listed = String::new();
+    let mut held = 0;
+    let mut out = std::io::stdout().lock();
+    for (index, outcome) in deid::hl7_filter(&policy, &input, SystemClock.now(), Some(&key)) {
+        match outcome {
+            Ok(payload) => {
+                out.write_all(&payload)?;
+                if payload.last() != Some(&b'\r') {
+                    out.write_all(b"\r")?;
+                }
+                listed.push_str(&format!("{}\n", json!({ "index": index, "outcome": "released" })));
+            }
+            Err(why) => {
+                held += 1;
+                let reason = why.why.to_string();
+                listed.push_str(&format!(
+                    "{}\n",
+                    json!({ "index": index, "outcome": "held", "reason": reason })
+                ));
+            }
+        }
+    }
+    out.flush()?;
+    drop(out);
+    if let Some(file) = report {
+        std::fs::write(&file, listed).with_context(|| file.display().to_string())?;
+    }
+    if held == 0 { Ok(()) } else { Err(exit::Printed.into()) }
+}
+
+fn load(name: &str) -> anyhow::Result<Policy> {
+    if let Some(policy) = Policy::builtin(name) {
+        return Ok(policy);
+    }
+    let path = Path::new(name);
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| anyhow!("{name} is neither a built-in policy (treatment, safe-harbor, limited-data-set) nor a readable file: {e}"))?;
+    let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("policy");
+    Policy::compile(stem, &text).map_err(|e| {
+        anyhow!(
+            "{name}:{}:{}: {}{}",
+            e.line,
+            e.column,
+            e.message,
+            e.hint.map_or_else(String::new, |h| format!(" ({h})"))
+        )
+    })
+}
+
+fn token_key(file: Option<&Path>) -> anyhow::Result<TokenKey> {
+    let mut key = Zeroizing::new([0_u8; 32]);
+    match file {
+        Some(file) => {
+            let bytes = Zeroizing::new(std::fs::read(file).with_context(|| file.display().to_string())?);
+            if bytes.len() != key.len() {
+                print("")?;
+                return Err(anyhow!("{}: a key has 32 bytes, this file has {}", file.display(), bytes.len()));
+            }
+            key.copy_from_slice(&bytes);
+        }
+        None => rand::rng().fill(&mut key[..]),
+    }
+    Ok(TokenKey::new(*key, TOKEN_EPOCH))
+}

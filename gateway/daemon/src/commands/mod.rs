@@ -1,0 +1,94 @@
+//! The commands, one file each.
+
+mod check;
+mod deid;
+mod held;
+mod hl7;
+mod run;
+mod self_test;
+mod send;
+mod spool;
+mod trace;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use control::Checked;
+use hyper::Method;
+use model::Clock as _;
+
+use crate::cli::{Command, Held};
+use crate::client::Client;
+use crate::clock::SystemClock;
+use crate::{dev_certificates, exit, simulate};
+
+/// Runs a command to its end.
+pub(crate) fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Run(config) => runtime()?.block_on(run::run(&config.config)),
+        Command::Check { file, json, schema } => check::check(file.as_deref(), json, schema),
+        Command::ClaimCode(config) => runtime()?.block_on(claim_code(&config.config)),
+        Command::Trace { id, config, json } => runtime()?.block_on(trace::trace(&config.config, id, json)),
+        Command::Replay { id, to, config } => runtime()?.block_on(async {
+            let path = format!("/replay/{to}/{id}");
+            let new = Client::of(&config.config)?.ask(Method::POST, &path, Bytes::new()).await?;
+            print(&format!("{id} is on its way to {to} as {}\n", new.as_str().unwrap_or("?")))
+        }),
+        Command::Held(command) => runtime()?.block_on(held::held(command)),
+        Command::Spool(command) => spool::spool(command),
+        Command::Hl7(command) => hl7::hl7(command),
+        Command::Deid(command) => deid::deid(command),
+        Command::Send { to, files, timeout_s, json } => {
+            runtime()?.block_on(send::send(&to, &files, timeout_s, json))
+        }
+        Command::Simulate { to, rate, connections, seed, seconds, count, json } => {
+            let plan = simulate::Plan { rate, connections, seed, seconds, count };
+            runtime()?.block_on(simulate::simulate(&to, plan, json))
+        }
+        Command::SelfTest => runtime()?.block_on(self_test::self_test()),
+        Command::DevCertificates { dir, gateway, landing_hosts } => {
+            let hosts: Vec<&str> = landing_hosts.iter().map(String::as_str).collect();
+            let written = dev_certificates::write(&dir, &gateway, &hosts, SystemClock.now())?;
+            print(&format!("{}\n", written.ca.display()))
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")
+}
+
+/// A checked configuration, or its findings printed.
+#[expect(clippy::print_stderr, reason = "findings are for the person who gave the file")]
+pub(crate) fn checked(config: &Path) -> anyhow::Result<Checked> {
+    control::check_file(config).map_err(|findings| {
+        eprint!("{}", control::render(&findings));
+        exit::Printed.into()
+    })
+}
+
+/// Prints to standard output; a closed pipe ends the command in peace.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output"),
+    }
+}
+
+async fn claim_code(config: &Path) -> anyhow::Result<()> {
+    let answer = Client::of(config)?.ask(Method::GET, "/claim-code", Bytes::new()).await?;
+    let code = answer.get("code").and_then(serde_json::Value::as_str).unwrap_or_default();
+    print(&format!("{code}\n"))
+}
+
+/// Used by the commands that name a record and a destination.
+pub(crate) fn held_path(command: &Held) -> Option<String> {
+    match command {
+        Held::List { .. } => None,
+        Held::Release { id, to, .. } => Some(format!("/held/{to}/{id}/release")),
+        Held::Dismiss { id, to, .. } => Some(format!("/held/{to}/{id}/dismiss")),
+    }
+}

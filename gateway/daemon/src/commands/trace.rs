@@ -1,0 +1,64 @@
+//! `wardgate trace`: from a record's arrival to its row.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use hyper::Method;
+use model::RecordId;
+use serde_json::Value;
+
+use super::print;
+use crate::client::Client;
+
+pub(crate) async fn trace(config: &Path, id: RecordId, as_json: bool) -> anyhow::Result<()> {
+    let trace = Client::of(config)?.ask(Method::GET, &format!("/trace/{id}"), Bytes::new()).await?;
+    if as_json {
+        return print(&format!("{trace}\n"));
+    }
+    let text = |value: &Value, key: &str| match value.get(key) {
+        Some(Value::String(s)) => s.clone(),
+        Some(Value::Null) | None => "-".to_owned(),
+        Some(other) => other.to_string(),
+    };
+    let mut out = format!("{id}\n");
+    match trace.get("arrival") {
+        Some(arrival) if !arrival.is_null() => {
+            let line = |key| text(arrival, key);
+            out.push_str(&format!(
+                "  arrived   {} by feed {} from {}: {} bytes of {}\n",
+                line("received_at"),
+                line("feed"),
+                line("peer"),
+                line("bytes"),
+                line("format")
+            ));
+            if !arrival.get("origin").is_none_or(Value::is_null) {
+                out.push_str(&format!("  copy of   {}\n", line("origin")));
+            }
+        }
+        _ => out.push_str("  arrived   no longer kept on this box\n"),
+    }
+    for fate in trace.get("destinations").and_then(Value::as_array).into_iter().flatten() {
+        let at = |key| text(fate, key);
+        let what = match at("outcome").as_str() {
+            "landed" => format!(
+                "row in raw since {} (table version {}), batch {}..={}, manifest {}, policy {}",
+                at("committed_at"),
+                at("table_version"),
+                at("first"),
+                at("last"),
+                at("manifest_sha256"),
+                fate.get("policy").map_or_else(|| "-".to_owned(), |p| text(p, "name")),
+            ),
+            "skipped" if fate.get("held").and_then(Value::as_bool) == Some(true) => {
+                format!("no row: {}; it waits in the held log for a person", at("reason"))
+            }
+            "skipped" => format!("no row: {}", at("reason")),
+            "pending" => format!("not sent yet, {} before it", at("ahead")),
+            "before-beginning" => "arrived before the destination began".to_owned(),
+            other => other.to_owned(),
+        };
+        out.push_str(&format!("  {:<9} {what}\n", at("destination")));
+    }
+    print(&out)
+}

@@ -1,0 +1,58 @@
+//! The running feeds: one line here per kind of source.
+
+use model::{Slug, Timestamp};
+use sources::{mllp, mqtt};
+use web::FeedStatus;
+
+/// A running feed.
+#[derive(Debug)]
+pub(crate) struct FeedHandle {
+    pub(crate) name: Slug,
+    pub(crate) source: SourceHandle,
+}
+
+/// A running source.
+#[derive(Debug)]
+pub(crate) enum SourceHandle {
+    Mllp(mllp::Handle),
+    Mqtt { broker: String, handle: mqtt::Handle },
+}
+
+impl FeedHandle {
+    pub(crate) fn status(&self, last_received_at: Option<Timestamp>, now: Timestamp) -> FeedStatus {
+        let silent_for_s =
+            last_received_at.and_then(|at| u64::try_from(now.micros_since(at) / 1_000_000).ok());
+        match &self.source {
+            SourceHandle::Mllp(handle) => {
+                let s = handle.stats();
+                FeedStatus {
+                    name: self.name.clone(),
+                    kind: "mllp".to_owned(),
+                    listen: handle.local_addr().to_string(),
+                    received: s.frames,
+                    accepted: s.accepted,
+                    duplicates: s.duplicates,
+                    refused: s.refused,
+                    connections: s.connections,
+                    last_received_at,
+                    silent_for_s,
+                }
+            }
+            SourceHandle::Mqtt { broker, handle } => {
+                let s = handle.stats();
+                FeedStatus {
+                    name: self.name.clone(),
+                    kind: "mqtt".to_owned(),
+                    listen: broker.clone(),
+                    received: s.received,
+                    accepted: s.accepted,
+                    duplicates: s.redelivered,
+                    refused: s.refused,
+                    connections: u64::from(s.connected),
+                    last_received_at,
+                    silent_for_s,
+                }
+            }
+        }
+    }
+}

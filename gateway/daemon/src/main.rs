@@ -1,0 +1,25 @@
+//! `wardgate`: the daemon and its CLI. Each command is a small file; all wiring is in [`wiring`].
+
+mod claim;
+mod cli;
+mod client;
+mod clock;
+mod commands;
+mod dev_certificates;
+mod exit;
+mod feeds;
+mod logging;
+mod metrics;
+mod operations;
+mod product;
+mod simulate;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    exit::code(commands::run(cli.command))
+}

@@ -1,0 +1,206 @@
+//! `/metrics` in the OpenMetrics text format: base units, names of feeds, destinations, lanes and reasons as labels,
+//! so cardinality is bounded by the configuration. Nothing of a message gets here.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pipeline::DeliveryStatus;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use web::{DestinationState, Product};
+
+use crate::product::Gateway;
+
+/// Media type of the answer.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything that is counted, at this moment.
+pub(crate) fn render(gateway: &Arc<Gateway>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Snapshot(Arc::clone(gateway))));
+    let mut out = String::new();
+    text::encode(&mut out, &registry)?;
+    Ok(out)
+}
+
+#[derive(Debug)]
+struct Snapshot(Arc<Gateway>);
+
+type Labels<'a> = [(&'a str, String)];
+
+/// One metric family with its samples.
+fn family<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    counter: bool,
+    samples: impl Iterator<Item = (Vec<(&'a str, String)>, u64)>,
+) -> fmt::Result {
+    let zero = ConstCounter::new(0_u64);
+    let kind = if counter { zero.metric_type() } else { ConstGauge::new(0_i64).metric_type() };
+    let mut descriptor = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in samples {
+        let labels: &Labels<'_> = &labels;
+        let labels: Vec<(String, String)> =
+            labels.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
+        if counter {
+            let metric = ConstCounter::new(value);
+            metric.encode(descriptor.encode_family(&labels)?)?;
+        } else {
+            let metric = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            metric.encode(descriptor.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = self.0.status();
+        let deliveries: Vec<DeliveryStatus> = self.0.deliveries();
+        let e = &mut encoder;
+        let feed = |f: &web::FeedStatus| vec![("feed", f.name.to_string()), ("kind", f.kind.clone())];
+        let feeds = || status.feeds.iter();
+        family(
+            e,
+            "wardgate_received",
+            "Messages that arrived",
+            true,
+            feeds().map(|f| (feed(f), f.received)),
+        )?;
+        family(
+            e,
+            "wardgate_accepted",
+            "Records made durable and acknowledged",
+            true,
+            feeds().map(|f| (feed(f), f.accepted)),
+        )?;
+        family(
+            e,
+            "wardgate_duplicates",
+            "Identical resends answered again",
+            true,
+            feeds().map(|f| (feed(f), f.duplicates)),
+        )?;
+        family(
+            e,
+            "wardgate_refused",
+            "Messages answered negatively",
+            true,
+            feeds().map(|f| (feed(f), f.refused)),
+        )?;
+        family(
+            e,
+            "wardgate_connections",
+            "Open connections",
+            false,
+            feeds().map(|f| (feed(f), f.connections)),
+        )?;
+        family(
+            e,
+            "wardgate_silent_seconds",
+            "Time since the last message",
+            false,
+            feeds().filter_map(|f| Some((feed(f), f.silent_for_s?))),
+        )?;
+        let lane = |l: &web::LaneStatus| vec![("lane", l.lane.to_string())];
+        let lanes = || status.lanes.iter();
+        family(
+            e,
+            "wardgate_log_last_seq",
+            "Last durable number",
+            false,
+            lanes().map(|l| (lane(l), l.last_durable)),
+        )?;
+        family(e, "wardgate_log_bytes", "Disk used by the log", false, lanes().map(|l| (lane(l), l.bytes)))?;
+        family(
+            e,
+            "wardgate_log_budget_bytes",
+            "Disk the log may use",
+            false,
+            lanes().map(|l| (lane(l), l.budget_bytes)),
+        )?;
+        let stream = |d: &DeliveryStatus| {
+            vec![("destination", d.destination.to_string()), ("lane", d.lane.to_string())]
+        };
+        let each = || deliveries.iter();
+        family(
+            e,
+            "wardgate_backlog_records",
+            "Numbers not settled yet",
+            false,
+            each().map(|d| (stream(d), d.backlog)),
+        )?;
+        family(e, "wardgate_delivered", "Rows delivered", true, each().map(|d| (stream(d), d.delivered)))?;
+        family(e, "wardgate_batches", "Batches committed", true, each().map(|d| (stream(d), d.batches)))?;
+        family(
+            e,
+            "wardgate_sent_raw_bytes",
+            "Bytes before compression",
+            true,
+            each().map(|d| (stream(d), d.bytes_raw)),
+        )?;
+        family(
+            e,
+            "wardgate_sent_wire_bytes",
+            "Bytes on the wire",
+            true,
+            each().map(|d| (stream(d), d.bytes_wire)),
+        )?;
+        family(
+            e,
+            "wardgate_skipped",
+            "Numbers without a row, by reason",
+            true,
+            each().flat_map(|d| {
+                d.skipped.iter().map(|(reason, n)| {
+                    let mut labels = stream(d);
+                    labels.push(("reason", (*reason).to_owned()));
+                    (labels, *n)
+                })
+            }),
+        )?;
+        let destinations = || status.destinations.iter();
+        let name = |d: &web::DestinationStatus| vec![("destination", d.name.to_string())];
+        family(
+            e,
+            "wardgate_held_records",
+            "Records that wait for a person",
+            false,
+            destinations().map(|d| (name(d), d.held)),
+        )?;
+        family(
+            e,
+            "wardgate_destination_up",
+            "1 while the destination is reached",
+            false,
+            destinations().map(|d| {
+                let up = matches!(d.state, DestinationState::Delivering | DestinationState::Idle);
+                (name(d), u64::from(up))
+            }),
+        )?;
+        family(
+            e,
+            "wardgate_certificate_expiry_timestamp_seconds",
+            "When the certificate shown to the destination ends",
+            false,
+            destinations().filter_map(|d| {
+                let at = d.certificate_expires_at?.seconds();
+                Some((name(d), u64::try_from(at).unwrap_or(0)))
+            }),
+        )?;
+        let one = |value: u64| std::iter::once((Vec::new(), value));
+        family(
+            e,
+            "wardgate_disk_free_bytes",
+            "Free space where the logs are",
+            false,
+            one(status.disk.free_bytes),
+        )?;
+        family(e, "wardgate_ready", "1 while records are taken in", false, one(u64::from(status.ready)))?;
+        family(e, "wardgate_uptime_seconds", "Time since the start", false, one(status.uptime_s))
+    }
+}

@@ -1,0 +1,171 @@
+//! Two small HTTP servers for machines: health and metrics on loopback, and the control socket in the data
+//! directory, through which the CLI talks to the running gateway. Neither answers with message content.
+//!
+//! The control socket has mode 0600: who may read the box's keys may use it, nobody else.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use model::{RecordId, Slug};
+use serde_json::json;
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use web::Product;
+
+use crate::metrics;
+use crate::product::Gateway;
+
+/// The socket's name in the data directory.
+pub(crate) const SOCKET: &str = "control.sock";
+/// Who acts, as far as the control socket can tell.
+const ACTOR: &str = "console";
+/// Largest edited message.
+const EDIT_BYTES_MAX: usize = 64 << 20;
+/// How long an answer under way may take when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Health and metrics.
+pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: CancellationToken) {
+    let app = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(render))
+        .route("/status", get(status))
+        .with_state(gateway);
+    let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+    within_drain(served.into_future(), &stop, "operations").await;
+}
+
+/// The CLI's way to the running gateway.
+pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>, stop: CancellationToken) {
+    let app = Router::new()
+        .route("/status", get(status))
+        .route("/claim-code", get(claim_code))
+        .route("/trace/{id}", get(trace))
+        .route("/held", get(held))
+        .route("/held/{destination}/{id}/release", post(release))
+        .route("/held/{destination}/{id}/dismiss", post(dismiss))
+        .route("/replay/{destination}/{id}", post(replay))
+        .layer(DefaultBodyLimit::max(EDIT_BYTES_MAX))
+        .with_state(gateway);
+    let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+    within_drain(served.into_future(), &stop, "control socket").await;
+}
+
+async fn within_drain(
+    served: impl Future<Output = io::Result<()>>,
+    stop: &CancellationToken,
+    what: &'static str,
+) {
+    tokio::select! {
+        served = served => if let Err(error) = served {
+            tracing::error!(%error, what, "the listener failed");
+        },
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => {}
+    }
+}
+
+/// Binds the operations listener.
+pub(crate) async fn bind(listen: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(listen).await
+}
+
+/// Binds the control socket in the place of one that a killed gateway left behind. The data directory is locked by
+/// then, so no living gateway can own it.
+pub(crate) fn bind_control(data_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket(data_dir);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Where the control socket of a data directory is.
+pub(crate) fn socket(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+type Shared = State<Arc<Gateway>>;
+
+async fn ready(State(gateway): Shared) -> Response {
+    let status = gateway.status();
+    if status.ready {
+        return (StatusCode::OK, "ready\n").into_response();
+    }
+    let mut why = status.not_ready_because.join("\n");
+    why.push('\n');
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
+}
+
+async fn render(State(gateway): Shared) -> Response {
+    match metrics::render(&gateway) {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn status(State(gateway): Shared) -> Response {
+    Json(gateway.status()).into_response()
+}
+
+async fn claim_code(State(gateway): Shared) -> Response {
+    match gateway.claim.code() {
+        Some(code) => Json(json!({ "code": code })).into_response(),
+        None => problem(StatusCode::GONE, "the box is claimed already"),
+    }
+}
+
+async fn trace(State(gateway): Shared, UrlPath(id): UrlPath<RecordId>) -> Response {
+    answer(gateway.pipeline.trace(id).await)
+}
+
+async fn held(State(gateway): Shared) -> Response {
+    Json(gateway.pipeline.held()).into_response()
+}
+
+async fn release(
+    State(gateway): Shared,
+    UrlPath((destination, id)): UrlPath<(Slug, RecordId)>,
+    edited: Bytes,
+) -> Response {
+    let edited = (!edited.is_empty()).then_some(edited);
+    answer(gateway.pipeline.release(&destination, id, edited, ACTOR).await)
+}
+
+async fn dismiss(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Slug, RecordId)>) -> Response {
+    answer(gateway.pipeline.dismiss(&destination, id, ACTOR).await)
+}
+
+async fn replay(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Slug, RecordId)>) -> Response {
+    answer(gateway.pipeline.replay(&destination, id, ACTOR).await)
+}
+
+fn answer<T: serde::Serialize>(outcome: Result<T, pipeline::Error>) -> Response {
+    match outcome {
+        Ok(value) => Json(value).into_response(),
+        Err(
+            e @ (pipeline::Error::NotHeld { .. }
+            | pipeline::Error::NotKept { .. }
+            | pipeline::Error::NoDestination { .. }),
+        ) => problem(StatusCode::NOT_FOUND, &e.to_string()),
+        Err(e) => problem(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),
+    }
+}
+
+fn problem(status: StatusCode, title: &str) -> Response {
+    let body = json!({ "title": title, "status": status.as_u16() }).to_string();
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+}

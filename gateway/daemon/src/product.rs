@@ -1,0 +1,188 @@
+//! The running gateway as its pages, its metrics and its CLI see it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use forward::AnyDestination;
+use model::{AuditAction, AuditError, AuditEvent, BoxFuture, Clock, Lane, Slug, Timestamp};
+use pipeline::{DeliveryState, DeliveryStatus};
+use tokio::sync::Mutex;
+use web::{
+    Account, AccountName, ClaimError, DestinationLane, DestinationState, DestinationStatus, Disk, FeedStatus,
+    LaneStatus, NewAccount, Product, Status,
+};
+
+use crate::claim::Claim;
+use crate::feeds::FeedHandle;
+
+/// A destination as configured, for display.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: Slug,
+    pub(crate) kind: &'static str,
+    pub(crate) policy: String,
+    pub(crate) destination: Arc<AnyDestination>,
+}
+
+/// Everything that can be asked of a running gateway.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    pub(crate) id: Slug,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: Timestamp,
+    pub(crate) pipeline: pipeline::Handle,
+    pub(crate) feeds: Vec<FeedHandle>,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) claim: Claim,
+    pub(crate) claiming: Mutex<()>,
+}
+
+impl Gateway {
+    pub(crate) fn deliveries(&self) -> Vec<DeliveryStatus> {
+        self.pipeline.status()
+    }
+
+    /// Appends to the audit log off the runtime's threads, because it waits for the disk.
+    pub(crate) async fn audited(&self, event: AuditEvent) -> Result<(), AuditError> {
+        let sink = self.pipeline.spool().audit();
+        tokio::task::spawn_blocking(move || sink.record(&event)).await.map_err(|_| AuditError)?
+    }
+
+    fn disk(&self) -> Disk {
+        rustix::fs::statvfs(&self.data_dir).map_or(Disk { free_bytes: 0, total_bytes: 0 }, |s| Disk {
+            free_bytes: s.f_bavail.saturating_mul(s.f_frsize),
+            total_bytes: s.f_blocks.saturating_mul(s.f_frsize),
+        })
+    }
+
+    fn target(&self, target: &Target, deliveries: &[DeliveryStatus], now: Timestamp) -> DestinationStatus {
+        let mine: Vec<&DeliveryStatus> = deliveries.iter().filter(|d| d.destination == target.name).collect();
+        DestinationStatus {
+            name: target.name.clone(),
+            kind: target.kind.to_owned(),
+            policy: target.policy.clone(),
+            state: worst(&mine),
+            lanes: mine
+                .iter()
+                .map(|d| DestinationLane {
+                    lane: d.lane,
+                    cursor: d.cursor,
+                    backlog: d.backlog,
+                    oldest_unsent_age_s: d.oldest_unsent_at.map(|at| seconds(now.micros_since(at))),
+                })
+                .collect(),
+            delivered: mine.iter().map(|d| d.delivered).sum(),
+            skipped: mine.iter().flat_map(|d| d.skipped.values()).sum(),
+            held: self.pipeline.held_for(&target.name),
+            certificate_expires_at: target.destination.rotating().map(|r| r.current().expires_at()),
+        }
+    }
+}
+
+fn condition(state: spool::LogState) -> &'static str {
+    match state {
+        spool::LogState::Ready => "it is ready",
+        spool::LogState::Full => "its budget or the disk is used up; it goes on by itself when there is room",
+        spool::LogState::Failing => "writing failed; look at the disk",
+        spool::LogState::Stopped => "it is stopped",
+        _ => "unknown",
+    }
+}
+
+fn seconds(micros: i64) -> u64 {
+    u64::try_from(micros / 1_000_000).unwrap_or(0)
+}
+
+/// What a person has to know of a destination is what its worst lane says.
+fn worst(lanes: &[&DeliveryStatus]) -> DestinationState {
+    let mut by_weight: BTreeMap<u8, DestinationState> = BTreeMap::new();
+    for d in lanes {
+        let (weight, state) = match &d.state {
+            DeliveryState::Blocked { why } => (0, DestinationState::Blocked { why: why.clone() }),
+            DeliveryState::Retrying { why } => {
+                (1, DestinationState::Retrying { why: why.clone(), since: Some(d.since) })
+            }
+            DeliveryState::Connecting => {
+                (2, DestinationState::Retrying { why: "connecting".to_owned(), since: Some(d.since) })
+            }
+            DeliveryState::Delivering => (3, DestinationState::Delivering),
+            DeliveryState::Idle | DeliveryState::Stopped => (4, DestinationState::Idle),
+        };
+        by_weight.entry(weight).or_insert(state);
+    }
+    by_weight.into_values().next().unwrap_or(DestinationState::Idle)
+}
+
+impl Product for Gateway {
+    fn status(&self) -> Status {
+        let now = self.clock.now();
+        let deliveries = self.deliveries();
+        let spool = self.pipeline.spool();
+        let mut not_ready_because = Vec::new();
+        let lanes = Lane::ALL
+            .into_iter()
+            .map(|lane| {
+                let log = spool.lane(lane);
+                let stat = log.stat();
+                if stat.state != spool::LogState::Ready {
+                    not_ready_because
+                        .push(format!("the {lane} lane takes nothing in: {}", condition(stat.state)));
+                }
+                LaneStatus {
+                    lane,
+                    epoch: log.epoch(),
+                    last_durable: *log.durable().borrow(),
+                    bytes: stat.bytes,
+                    budget_bytes: stat.bytes_max,
+                }
+            })
+            .collect();
+        let feeds: Vec<FeedStatus> = self
+            .feeds
+            .iter()
+            .map(|f| f.status(self.pipeline.intake().last_received_at(&f.name), now))
+            .collect();
+        Status {
+            gateway: self.id.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: seconds(now.micros_since(self.started)),
+            ready: not_ready_because.is_empty(),
+            not_ready_because,
+            lanes,
+            feeds,
+            destinations: self.targets.iter().map(|t| self.target(t, &deliveries, now)).collect(),
+            disk: self.disk(),
+            held: self.pipeline.held_total(),
+        }
+    }
+
+    fn claimed(&self) -> bool {
+        self.claim.claimed()
+    }
+
+    fn claim<'a>(&'a self, code: &'a str, first: NewAccount) -> BoxFuture<'a, Result<(), ClaimError>> {
+        Box::pin(async move {
+            let _one_at_a_time = self.claiming.lock().await;
+            let name = first.name.clone();
+            self.claim.claim(code, first).await?;
+            let event = AuditEvent {
+                at: self.clock.now(),
+                actor: name.to_string(),
+                action: AuditAction::Claimed,
+                subject: self.id.to_string(),
+                detail: "first account made".to_owned(),
+            };
+            self.audited(event).await.map_err(|_| ClaimError::Storage)
+        })
+    }
+
+    fn account(&self, name: &AccountName) -> Option<Account> {
+        self.claim.accounts().into_iter().find(|account| &account.name == name)
+    }
+
+    fn audit(&self, event: AuditEvent) -> BoxFuture<'_, Result<(), AuditError>> {
+        Box::pin(self.audited(event))
+    }
+}

@@ -1,0 +1,240 @@
+//! All wiring in one `build`: what is made of what, and in which order it stops.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use control::Checked;
+use forward::AnyDestination;
+use model::{AuditAction, AuditEvent, Clock, Slug};
+use pipeline::{Feed, Pipeline, Route};
+use profile::Catalogue;
+use sources::{mllp, mqtt};
+use spool::{Keys, Spool};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::claim::Claim;
+use crate::feeds::{FeedHandle, SourceHandle};
+use crate::operations;
+use crate::product::{Gateway, Target};
+
+/// How often certificate files are looked at.
+const CERTIFICATE_CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// The logs' place in the data directory.
+pub(crate) const SPOOL_DIR: &str = "spool";
+
+enum Source {
+    Mllp(mllp::Server),
+    Mqtt(mqtt::Client),
+}
+
+/// A gateway whose sockets are bound and whose logs are open.
+pub(crate) struct Built {
+    spool: Arc<Spool>,
+    gateway: Arc<Gateway>,
+    pipeline: Pipeline<AnyDestination>,
+    sources: Vec<Source>,
+    operations: TcpListener,
+    control: UnixListener,
+    web: web::Server,
+    connections: TaskTracker,
+}
+
+/// Opens, binds and loads everything that can fail, before anything runs.
+pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Result<Built> {
+    let Checked { document, policies, .. } = checked;
+    let id = document.gateway.id.clone();
+    let data_dir = document.gateway.data_dir.clone();
+    std::fs::create_dir_all(&data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    let keys = Keys::from_file(&document.spool.key_file, true)?;
+    let spool_dir = data_dir.join(SPOOL_DIR);
+    let spool = open_spool(&spool_dir, &document.spool, keys, &id, &clock).await?;
+    let spool = Arc::new(spool);
+
+    let connections = TaskTracker::new();
+    let mut routes = Vec::new();
+    let mut targets = Vec::new();
+    for d in &document.destinations {
+        let policy =
+            policies.get(&d.policy).ok_or_else(|| anyhow!("policy {} was not compiled", d.policy))?;
+        let lakehouse = d.lakehouse.clone().ok_or_else(|| anyhow!("destination {} has no kind", d.name))?;
+        let destination = Arc::new(forward::Config::Lakehouse(lakehouse).build(&d.name, &connections)?);
+        targets.push(Target {
+            name: d.name.clone(),
+            kind: "lakehouse",
+            policy: d.policy.clone(),
+            destination: Arc::clone(&destination),
+        });
+        routes.push(Route {
+            name: d.name.clone(),
+            policy: Arc::clone(policy),
+            destination,
+            start: d.start.0,
+            batch: d.batch.limits(),
+        });
+    }
+    let feeds = document
+        .feeds
+        .iter()
+        .map(|f| Feed {
+            name: f.name.clone(),
+            lane: f.lane,
+            destinations: f.destinations.clone(),
+            device_topics: f.mqtt.as_ref().map(|m| m.topics.clone()).unwrap_or_default(),
+        })
+        .collect();
+    let profiles = Arc::new(Catalogue::builtin()?);
+    let pipeline =
+        Pipeline::build(id.clone(), Arc::clone(&spool), Arc::clone(&clock), profiles, feeds, routes).await?;
+
+    let mut sources = Vec::new();
+    let mut handles = Vec::new();
+    for feed in &document.feeds {
+        let (source, handle) = source(feed, &clock).with_context(|| format!("feed {}", feed.name))?;
+        sources.push(source);
+        handles.push(FeedHandle { name: feed.name.clone(), source: handle });
+    }
+    let listen = document.operations.listen;
+    let operations =
+        operations::bind(listen).await.with_context(|| format!("operations cannot listen on {listen}"))?;
+    let control = operations::bind_control(&data_dir)
+        .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
+    let claim = Claim::prepare(pipeline.handle().journal().clone()).await?;
+    let gateway = Arc::new(Gateway {
+        id,
+        data_dir: data_dir.clone(),
+        started: clock.now(),
+        clock: Arc::clone(&clock),
+        pipeline: pipeline.handle(),
+        feeds: handles,
+        targets,
+        claim,
+        claiming: Mutex::new(()),
+    });
+    let product: Arc<dyn web::Product> = Arc::<Gateway>::clone(&gateway);
+    let web = web::Server::bind(&document.web, &data_dir, clock, product).await?;
+    Ok(Built { spool, gateway, pipeline, sources, operations, control, web, connections })
+}
+
+async fn open_spool(
+    dir: &Path,
+    config: &spool::Config,
+    keys: Keys,
+    gateway: &Slug,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Spool> {
+    let (dir, config, gateway, clock) = (dir.to_owned(), config.clone(), gateway.clone(), Arc::clone(clock));
+    // Recovery reads the disk; the runtime's threads are not for that.
+    Ok(tokio::task::spawn_blocking(move || Spool::open(&dir, &config, keys, &gateway, clock)).await??)
+}
+
+fn source(feed: &control::Feed, clock: &Arc<dyn Clock>) -> anyhow::Result<(Source, SourceHandle)> {
+    if let Some(config) = &feed.mllp {
+        let server = mllp::Server::bind(feed.name.clone(), config, Arc::clone(clock))?;
+        let handle = SourceHandle::Mllp(server.handle());
+        return Ok((Source::Mllp(server), handle));
+    }
+    if let Some(config) = &feed.mqtt {
+        let client = mqtt::Client::build(feed.name.clone(), config, Arc::clone(clock))?;
+        let handle = SourceHandle::Mqtt { broker: config.url.clone(), handle: client.handle() };
+        return Ok((Source::Mqtt(client), handle));
+    }
+    Err(anyhow!("it says neither mllp nor mqtt"))
+}
+
+impl Built {
+    /// What can be asked of it.
+    pub(crate) const fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The fingerprint of the UI's certificate and where it listens.
+    pub(crate) fn web(&self) -> (String, String) {
+        (format!("https://{}/", self.web.local_addr()), self.web.fingerprint().to_owned())
+    }
+
+    /// Runs until stopped, then stops in order: sources, intake, delivery, pages, logs.
+    pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { spool, gateway, pipeline, sources, operations, control, web, connections } = self;
+        audit(&gateway, AuditAction::Started).await?;
+        let intake = pipeline.handle().intake();
+        let (stop_sources, stop_pipeline, stop_pages) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let source_tasks = TaskTracker::new();
+        for source in sources {
+            let (intake, stop) = (intake.clone(), stop_sources.clone());
+            match source {
+                Source::Mllp(server) => drop(source_tasks.spawn(server.run(intake, stop))),
+                Source::Mqtt(client) => drop(source_tasks.spawn(client.run(intake, stop))),
+            }
+        }
+        source_tasks.close();
+        let pipeline_tasks = TaskTracker::new();
+        drop(pipeline_tasks.spawn(pipeline.run(stop_pipeline.clone())));
+        pipeline_tasks.close();
+        let page_tasks = TaskTracker::new();
+        drop(page_tasks.spawn(operations::serve(operations, Arc::clone(&gateway), stop_pages.clone())));
+        drop(page_tasks.spawn(operations::serve_control(control, Arc::clone(&gateway), stop_pages.clone())));
+        drop(page_tasks.spawn(web.run(stop_pages.clone())));
+        drop(page_tasks.spawn(renew_certificates(Arc::clone(&gateway), stop_pages.clone())));
+        page_tasks.close();
+
+        stop.cancelled().await;
+        stop_sources.cancel();
+        source_tasks.wait().await;
+        intake.close();
+        stop_pipeline.cancel();
+        pipeline_tasks.wait().await;
+        stop_pages.cancel();
+        page_tasks.wait().await;
+        audit(&gateway, AuditAction::Stopped).await?;
+        drop((gateway, intake));
+        connections.close();
+        match Arc::try_unwrap(spool) {
+            Ok(spool) => spool.stop().await?,
+            // Somebody still holds it; what is durable is durable, and the next start finds an unsealed segment.
+            Err(_) => {
+                tracing::warn!("the logs were still in use at the stop; they are recovered at the next start")
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks for new certificate files, so that a renewal needs no restart.
+async fn renew_certificates(gateway: Arc<Gateway>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(CERTIFICATE_CHECK_EVERY) => {}
+        }
+        for target in &gateway.targets {
+            let Some(rotating) = target.destination.rotating() else { continue };
+            match rotating.reload_if_changed() {
+                Ok(tls::Reloaded::Unchanged) => {}
+                Ok(_) => {
+                    tracing::info!(destination = %target.name, expires_at = %rotating.current().expires_at(),
+                    "the certificate was renewed")
+                }
+                Err(error) => tracing::warn!(destination = %target.name, %error,
+                    "the new certificate cannot be used; the old one stays in use"),
+            }
+        }
+    }
+}
+
+async fn audit(gateway: &Arc<Gateway>, action: AuditAction) -> anyhow::Result<()> {
+    let event = AuditEvent {
+        at: gateway.clock.now(),
+        actor: "system".to_owned(),
+        action,
+        subject: gateway.id.to_string(),
+        detail: format!("version {}", env!("CARGO_PKG_VERSION")),
+    };
+    Ok(gateway.audited(event).await?)
+}

@@ -1,0 +1,426 @@
+//! One destination, one lane: read on from the cursor, shape, batch, send, move the cursor.
+//!
+//! **Invariants.**
+//! - At most one batch of a stream is in flight, so order in the lane is strict.
+//! - A number is settled only when the landing says that its range is committed, or by a watermark that it reports.
+//! - After an answer was lost, or any error, the stream is opened again: the watermark decides whether the range
+//!   is committed; if not, the batch is built anew under today's policy.
+//! - What is held stands in the held log before its number is sent as skipped.
+//! - The log may let a range go only after the cursor over it is durable.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use deid::{Policy, Release};
+use forward::retry::{Backoff, Breaker, Limits, Verdict};
+use forward::{Committed, Destination, SendError};
+use futures_util::future::try_join_all;
+use model::wire::{EpochGrant, EpochRequest};
+use model::{
+    AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamId, codec,
+};
+use spool::{Entry, Log, Reader, Spool};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+use crate::config::BatchLimits;
+use crate::cursor::{Cursor, Cursors, Settled};
+use crate::held::Hold;
+use crate::retention::Retention;
+use crate::shape::{Shaped, Shaper};
+use crate::status::{DeliveryState, Gauge};
+
+/// Most numbers in one batch, records and skips.
+const BATCH_SEQS_MAX: u64 = 20_000;
+/// How long a batch that is nothing but skips waits for company.
+const SKIPS_LINGER: Duration = Duration::from_secs(1);
+/// Records shaped before other tasks get a turn.
+const SHAPE_BURST: usize = 64;
+
+/// The task of one destination in one lane.
+#[derive(Debug)]
+pub(crate) struct Delivery<D> {
+    pub(crate) gateway: Slug,
+    pub(crate) name: Slug,
+    pub(crate) lane: Lane,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) destination: Arc<D>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) shaper: Arc<Shaper>,
+    pub(crate) limits: BatchLimits,
+    /// Numbers up to here came before the destination began: not addressed to it.
+    pub(crate) began_after: Seq,
+    pub(crate) cursors: Cursors,
+    pub(crate) cursor: Cursor,
+    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) retention: Arc<Retention>,
+    /// Shared by the lanes of the destination.
+    pub(crate) breaker: Arc<Mutex<Breaker>>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+struct Built {
+    batch: Batch<Release>,
+    released: u64,
+}
+
+/// Why a session with the landing ended.
+#[derive(Debug)]
+enum Ended {
+    Stopped,
+    Send(SendError),
+    Ours(Error),
+}
+
+impl From<SendError> for Ended {
+    fn from(error: SendError) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl<E: Into<Error>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Ours(error.into())
+    }
+}
+
+impl<D: Destination> Delivery<D> {
+    /// Delivers until stopped. A batch in flight is waited for; a backlog is not.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::new(Limits::default());
+        loop {
+            let verdict = self.breaker().ask(Instant::now().into_std());
+            let wait = match verdict {
+                Verdict::Wait(wait) => wait,
+                Verdict::Go => {
+                    let Some(wait) = self.attempt(&mut backoff, &stop).await else { break };
+                    wait
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.gauge.set_state(DeliveryState::Stopped, self.clock.now());
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One session; says how long to wait before the next, or nothing when told to stop.
+    async fn attempt(&mut self, backoff: &mut Backoff, stop: &CancellationToken) -> Option<Duration> {
+        let before = self.cursor.seq;
+        let ended = self.session(stop).await;
+        if self.cursor.seq > before {
+            backoff.succeeded();
+        }
+        let (state, retry_after) = match ended {
+            Ended::Stopped => return None,
+            Ended::Send(error) => {
+                if matches!(error, SendError::Unreachable { .. }) {
+                    self.breaker().failed(Instant::now().into_std());
+                } else {
+                    self.breaker().succeeded();
+                }
+                let retry_after = match &error {
+                    SendError::Busy { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
+                let why = error.to_string();
+                let transient = error.is_transient() || error.may_have_committed();
+                (if transient { DeliveryState::Retrying { why } } else { DeliveryState::Blocked { why } }, retry_after)
+            }
+            Ended::Ours(error) => {
+                self.breaker().succeeded();
+                (DeliveryState::Blocked { why: error.to_string() }, None)
+            }
+        };
+        let wait = backoff.failed(rand::random(), retry_after);
+        tracing::warn!(destination = %self.name, lane = %self.lane, cursor = self.cursor.seq, %state,
+            retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "delivery is interrupted");
+        self.gauge.set_state(state, self.clock.now());
+        Some(wait)
+    }
+
+    async fn session(&mut self, stop: &CancellationToken) -> Ended {
+        match self.deliver(stop).await {
+            Ok(()) => Ended::Stopped,
+            Err(ended) => ended,
+        }
+    }
+
+    async fn deliver(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+        let log = self.spool.lane(self.lane).clone();
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            opened = self.open(&log) => opened?,
+        }
+        self.breaker().succeeded();
+        let mut durable = log.durable();
+        let mut reader = log.reader(self.cursor.seq.saturating_add(1));
+        loop {
+            self.gauge.set_state(DeliveryState::Idle, self.clock.now());
+            while *durable.borrow_and_update() <= self.cursor.seq {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    changed = durable.changed() => if changed.is_err() { return Ok(()) },
+                }
+            }
+            let Some(built) = self.build(&log, &mut reader, stop).await? else { return Ok(()) };
+            self.gauge.set_state(DeliveryState::Delivering, self.clock.now());
+            let attempt = settled_of(&built.batch, None);
+            self.cursors.intend(&attempt)?;
+            let committed = self.destination.send(&built.batch).await?;
+            self.settle(&log, &built, &committed).await?;
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Presents the log to the landing and takes over what it says of epoch and watermark.
+    async fn open(&mut self, log: &Log) -> Result<(), Ended> {
+        loop {
+            let proposed = log.epoch();
+            let request = EpochRequest {
+                incarnation: log.incarnation().to_owned(),
+                proposed,
+                resume_after: self.cursor.seq,
+            };
+            let grant = self.destination.open(self.lane, &request).await?;
+            if grant.epoch > log.epoch() {
+                self.audit(AuditAction::EpochAdopted, format!("epoch {} instead of {proposed}", grant.epoch))?;
+                log.adopt_epoch(grant.epoch)?;
+            }
+            // Another destination may have raised the lane's epoch meanwhile: then ask again with that one.
+            if grant.epoch == log.epoch() {
+                return self.reconcile(log, &grant).await;
+            }
+        }
+    }
+
+    /// The landing's watermark is the truth about what is committed.
+    async fn reconcile(&mut self, log: &Log, grant: &EpochGrant) -> Result<(), Ended> {
+        let durable = *log.durable().borrow();
+        if grant.watermark > durable {
+            return Err(Ended::Ours(Error::Ahead { watermark: grant.watermark, durable }));
+        }
+        if grant.watermark > self.cursor.seq {
+            let attempt = self.cursors.intended()?.filter(|a| {
+                a.epoch == grant.epoch && a.last == grant.watermark && a.first == self.cursor.seq.saturating_add(1)
+            });
+            let manifest = grant.manifest_sha256.clone().unwrap_or_default();
+            let settled = attempt.unwrap_or_else(|| Settled {
+                epoch: grant.epoch,
+                first: self.cursor.seq.saturating_add(1),
+                last: grant.watermark,
+                manifest_sha256: manifest.clone(),
+                policy: None,
+                skipped: Vec::new(),
+                table_version: None,
+                committed_at: None,
+            });
+            let settled = Settled { manifest_sha256: manifest, ..settled };
+            tracing::info!(destination = %self.name, lane = %self.lane, first = settled.first, last = settled.last,
+                "the landing had committed a batch whose answer was lost");
+            self.cursors.settle(&mut self.cursor, &settled).await?;
+            self.moved(log);
+        } else if grant.watermark < self.cursor.seq {
+            // The landing knows less than it once confirmed: restored from a backup, or another table root. What is
+            // still kept is sent again.
+            self.audit(
+                AuditAction::ManifestMismatch,
+                format!("the landing is at {}, this box had settled {}", grant.watermark, self.cursor.seq),
+            )?;
+            self.cursor.seq = grant.watermark;
+            self.cursors.begin(&self.cursor).await?;
+            self.moved(log);
+        }
+        Ok(())
+    }
+
+    /// Reads and shapes up to a full batch. `None` when told to stop with nothing begun.
+    async fn build(
+        &mut self,
+        log: &Log,
+        reader: &mut Reader,
+        stop: &CancellationToken,
+    ) -> Result<Option<Built>, Ended> {
+        let first = self.cursor.seq.saturating_add(1);
+        let mut next = first;
+        let mut releases: Vec<Release> = Vec::new();
+        let mut skipped: Vec<Skip> = Vec::new();
+        let mut holds: Vec<Hold> = Vec::new();
+        let mut held_now = HashSet::new();
+        let mut bytes = 0_usize;
+        let began = Instant::now();
+        let mut burst = 0;
+        if next < log.oldest() {
+            // Sent again after the landing went back, and no longer kept.
+            let last = log.oldest().saturating_sub(1).min(next.saturating_add(BATCH_SEQS_MAX - 1));
+            self.audit(AuditAction::RecordDamaged, format!("{next}..={last} are no longer kept"))?;
+            skip(&mut skipped, next, last, Reason::Expired);
+            next = last.saturating_add(1);
+            if next < log.oldest() {
+                return self.finish(first, next, releases, skipped, holds).await.map(Some);
+            }
+        }
+        loop {
+            let full = releases.len() >= self.limits.records_max
+                || bytes >= self.limits.bytes_max
+                || next.saturating_sub(first) >= BATCH_SEQS_MAX;
+            if full {
+                break;
+            }
+            let Some(entry) = reader.next().await? else {
+                let linger = if releases.is_empty() { SKIPS_LINGER } else { self.limits.linger };
+                let over = self.lane == Lane::Urgent || began.elapsed() >= linger || stop.is_cancelled();
+                if next > first && over {
+                    break;
+                }
+                let mut durable = log.durable();
+                let left = linger.saturating_sub(began.elapsed());
+                tokio::select! {
+                    () = stop.cancelled() => if next == first { return Ok(None) },
+                    changed = durable.wait_for(|d| *d >= next) => if changed.is_err() { return Ok(None) },
+                    () = tokio::time::sleep(left), if next > first => {}
+                }
+                continue;
+            };
+            match entry {
+                Entry::Damaged { first: from, last } => {
+                    let from = from.max(next);
+                    let last = last.min(first.saturating_add(BATCH_SEQS_MAX - 1));
+                    if last < from {
+                        continue;
+                    }
+                    self.audit(AuditAction::RecordDamaged, format!("{from}..={last} cannot be read"))?;
+                    skip(&mut skipped, from, last, Reason::Quarantined);
+                    next = last.saturating_add(1);
+                }
+                Entry::Record(record) => {
+                    if record.seq < next {
+                        continue;
+                    }
+                    if record.seq <= self.began_after {
+                        skip(&mut skipped, record.seq, record.seq, Reason::NotAddressed);
+                        next = record.seq.saturating_add(1);
+                        continue;
+                    }
+                    let id = RecordId { lane: self.lane, epoch: log.epoch(), seq: record.seq };
+                    let payload: Bytes = record.payload.bytes().await?;
+                    bytes = bytes.saturating_add(payload.len());
+                    let shaped = match codec::decode::<Envelope>(&record.meta) {
+                        Ok(envelope) => {
+                            self.gauge.saw(envelope.provenance.received_at);
+                            self.shaper.shape(id, envelope, payload, &mut held_now)
+                        }
+                        Err(error) => {
+                            tracing::error!(record = %id, %error, "an envelope of our own cannot be read");
+                            self.audit(AuditAction::RecordDamaged, format!("the envelope of {id} cannot be read"))?;
+                            Shaped::Skip(Reason::Quarantined)
+                        }
+                    };
+                    match shaped {
+                        Shaped::Release(release) => releases.push(release),
+                        Shaped::Skip(reason) => skip(&mut skipped, record.seq, record.seq, reason),
+                        Shaped::Hold(hold) => {
+                            skip(&mut skipped, record.seq, record.seq, hold.reason);
+                            held_now.extend(hold.subject);
+                            holds.push(hold);
+                        }
+                    }
+                    next = record.seq.saturating_add(1);
+                }
+            }
+            burst += 1;
+            if burst % SHAPE_BURST == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.finish(first, next, releases, skipped, holds).await.map(Some)
+    }
+
+    async fn finish(
+        &self,
+        first: Seq,
+        next: Seq,
+        records: Vec<Release>,
+        skipped: Vec<Skip>,
+        holds: Vec<Hold>,
+    ) -> Result<Built, Ended> {
+        // Together, so that the held log syncs once; polled in order, so that they stand there in order.
+        try_join_all(holds.into_iter().map(|hold| self.shaper.held.hold(&self.name, hold))).await?;
+        let stream = StreamId {
+            gateway: self.gateway.clone(),
+            destination: self.name.clone(),
+            lane: self.lane,
+            epoch: self.spool.lane(self.lane).epoch(),
+        };
+        let released = records.len() as u64;
+        let batch = Batch {
+            stream,
+            first,
+            last: next.saturating_sub(1),
+            policy: self.policy.reference().clone(),
+            records,
+            skipped,
+        };
+        batch.check().map_err(Error::Untiled)?;
+        Ok(Built { batch, released })
+    }
+
+    async fn settle(&mut self, log: &Log, built: &Built, committed: &Committed) -> Result<(), Ended> {
+        let landed = &committed.landed;
+        if landed.manifest_sha256 != committed.manifest_sha256 {
+            self.audit(
+                AuditAction::ManifestMismatch,
+                format!("{}..={}: an earlier attempt stands", built.batch.first, built.batch.last),
+            )?;
+        }
+        let settled = settled_of(&built.batch, Some(committed));
+        self.cursors.settle(&mut self.cursor, &settled).await?;
+        self.gauge.delivered(built.released, &built.batch.skipped, committed);
+        self.moved(log);
+        Ok(())
+    }
+
+    /// The cursor is durable where it stands now.
+    fn moved(&self, log: &Log) {
+        self.shaper.held.settled(&self.name, self.lane, self.cursor.seq);
+        self.gauge.moved(self.cursor.seq, *log.durable().borrow());
+        self.retention.moved(self.lane, &self.name, self.cursor.seq, log, self.clock.now());
+    }
+
+    fn audit(&self, action: AuditAction, detail: String) -> Result<(), Error> {
+        let subject = format!("{}/{}", self.name, self.lane);
+        let event = AuditEvent { at: self.clock.now(), actor: "system".to_owned(), action, subject, detail };
+        Ok(self.spool.audit().record(&event)?)
+    }
+}
+
+fn settled_of(batch: &Batch<Release>, committed: Option<&Committed>) -> Settled {
+    Settled {
+        epoch: batch.stream.epoch,
+        first: batch.first,
+        last: batch.last,
+        manifest_sha256: committed.map_or_else(String::new, |c| c.landed.manifest_sha256.clone()),
+        policy: Some(batch.policy.clone()),
+        skipped: batch.skipped.clone(),
+        table_version: committed.map(|c| c.landed.table_version),
+        committed_at: committed.map(|c| c.landed.committed_at),
+    }
+}
+
+/// Adds a run of skips, joining it to the one before where the reason is the same.
+fn skip(skipped: &mut Vec<Skip>, first: Seq, last: Seq, reason: Reason) {
+    match skipped.last_mut() {
+        Some(run) if run.reason == reason && run.last.saturating_add(1) == first => run.last = last,
+        _ => skipped.push(Skip { first, last, reason }),
+    }
+}

@@ -1,0 +1,63 @@
+//! What can go wrong in the pipeline, by who must act.
+
+use model::{RecordId, Slug};
+
+/// An error of the pipeline. Ids and counts only.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Storage: the operator must look at the disk.
+    #[error(transparent)]
+    Spool(#[from] spool::Error),
+    /// The audit log could not be written; what was to be audited was not done.
+    #[error(transparent)]
+    Audit(#[from] model::AuditError),
+    /// Something of our own cannot be read back.
+    #[error(transparent)]
+    Decode(#[from] model::codec::DecodeError),
+    /// Something of our own cannot be written.
+    #[error(transparent)]
+    Encode(#[from] model::codec::EncodeError),
+    /// Our own mistake: a batch that does not cover its range.
+    #[error("a batch was built wrongly and not sent: {0}")]
+    Untiled(model::batch::Untiled),
+    /// The landing has numbers of this log that the log does not have: the disk was set back to an older state.
+    #[error(
+        "the landing has committed up to {watermark}, but this log ends at {durable}: the disk was set back to an \
+         older state. Move the spool directory aside and start anew, so that a new epoch begins"
+    )]
+    Ahead {
+        /// The landing's watermark.
+        watermark: u64,
+        /// The log's last number.
+        durable: u64,
+    },
+    /// The person asked for a record that is not held.
+    #[error("{id} is not held for {destination}")]
+    NotHeld {
+        /// The record.
+        id: RecordId,
+        /// The destination.
+        destination: Slug,
+    },
+    /// The person asked for a record that is not (or no longer) in the log.
+    #[error("{id} is not in the log: it has not arrived yet, is no longer kept, or belongs to an older disk")]
+    NotKept {
+        /// The record.
+        id: RecordId,
+    },
+    /// The person named a destination that is not configured.
+    #[error("there is no destination {destination} in the configuration")]
+    NoDestination {
+        /// The name.
+        destination: Slug,
+    },
+    /// A held record cannot be read back.
+    #[error("the held record cannot be read; `wardgate spool verify` says what is damaged")]
+    HeldDamaged,
+    /// Our own mistake: a document larger than the journal takes.
+    #[error("a document of {bytes} bytes is larger than the journal takes")]
+    DocumentTooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,154 @@
+//! The door: from a source's bytes to a receipt.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use bytes::Bytes;
+use model::{
+    Append, BoxFuture, Closing, Envelope, Identity, Intake, Lane, Provenance, Receipt, RecordId, Refusal, Slug,
+    Timestamp, Writer, codec,
+};
+use serde_bytes::ByteBuf;
+use spool::{Appender, Entry, Keys, Log, Spool};
+
+use crate::seen::{Claim, Key, Seen, Verdict};
+
+/// Takes records of the configured feeds into the lanes' logs. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct LogIntake(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    spool: Arc<Spool>,
+    feeds: HashMap<Slug, Taken>,
+    seen: Seen,
+    stopping: AtomicBool,
+}
+
+/// A feed: where its records go, and when the last one began, in microseconds; 0 for never.
+#[derive(Debug)]
+struct Taken {
+    lane: Lane,
+    last_at: AtomicI64,
+}
+
+impl LogIntake {
+    pub(crate) fn new(spool: Arc<Spool>, lanes: HashMap<Slug, Lane>, seen: Seen) -> Self {
+        let feeds = lanes.into_iter().map(|(name, lane)| (name, Taken { lane, last_at: AtomicI64::new(0) })).collect();
+        Self(Arc::new(Inner { spool, feeds, seen, stopping: AtomicBool::new(false) }))
+    }
+
+    /// When the feed's last record began to arrive, since the start.
+    pub fn last_received_at(&self, feed: &Slug) -> Option<Timestamp> {
+        let micros = self.0.feeds.get(feed)?.last_at.load(Ordering::Relaxed);
+        (micros != 0).then(|| Timestamp::from_micros(micros))
+    }
+
+    /// From now on every record is refused with [`Refusal::Stopping`]; what is being committed still is.
+    pub fn close(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+}
+
+impl Intake for LogIntake {
+    async fn begin(&self, provenance: Provenance) -> Result<Writer, Refusal> {
+        if self.0.stopping.load(Ordering::Acquire) {
+            return Err(Refusal::Stopping);
+        }
+        let Some(feed) = self.0.feeds.get(&provenance.feed) else {
+            // A source that runs has a feed that was configured; anything else is our own mistake.
+            tracing::error!(feed = %provenance.feed, "a record of a feed that is not configured was refused");
+            return Err(Refusal::Storage);
+        };
+        feed.last_at.store(provenance.received_at.micros(), Ordering::Relaxed);
+        let lane = feed.lane;
+        let log = self.0.spool.lane(lane).clone();
+        let appender = log.begin().await.map_err(|e| refuse(&e))?;
+        Ok(Writer::new(RecordWriter { inner: Arc::clone(&self.0), lane, log, appender, provenance }))
+    }
+}
+
+#[derive(Debug)]
+struct RecordWriter {
+    inner: Arc<Inner>,
+    lane: Lane,
+    log: Log,
+    appender: Appender,
+    provenance: Provenance,
+}
+
+impl Append for RecordWriter {
+    fn push<'a>(&'a mut self, chunk: &'a [u8]) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(async move { self.appender.push(chunk).await.map_err(|e| refuse(&e)) })
+    }
+
+    fn commit(self: Box<Self>, closing: Closing) -> BoxFuture<'static, Result<Receipt, Refusal>> {
+        Box::pin(self.into_record(closing))
+    }
+}
+
+impl RecordWriter {
+    async fn into_record(self, closing: Closing) -> Result<Receipt, Refusal> {
+        let mut provenance = self.provenance;
+        if let Some(format) = closing.format {
+            provenance.format = format;
+        }
+        let key = closing.identity.map(|identity| keyed(self.inner.spool.keys(), &provenance.feed, identity));
+        let claim: Option<Claim> = match key {
+            None => None,
+            Some(key) => match self.inner.seen.claim(key).await {
+                Verdict::New(claim) => Some(claim),
+                Verdict::Known(id) => {
+                    let reply = stored_reply(&self.inner.spool, id).await;
+                    return Ok(Receipt { id, duplicate: Some(reply) });
+                }
+            },
+        };
+        let envelope = Envelope {
+            provenance,
+            only: None,
+            identity: key.map(|k| ByteBuf::from(k.to_vec())),
+            reply: closing.reply.map(|r| ByteBuf::from(r.to_vec())),
+        };
+        let meta = codec::encode(&envelope).map_err(|_| Refusal::Storage)?;
+        let seq = self.appender.commit(meta).await.map_err(|e| refuse(&e))?;
+        let id = RecordId { lane: self.lane, epoch: self.log.epoch(), seq };
+        if let Some(claim) = claim {
+            claim.settle(id);
+        }
+        Ok(Receipt { id, duplicate: None })
+    }
+}
+
+/// What was answered then; empty when the record is no longer there, and the source makes a new answer.
+async fn stored_reply(spool: &Spool, id: RecordId) -> Bytes {
+    match spool.lane(id.lane).get(id.seq).await {
+        Ok(Some(Entry::Record(record))) => codec::decode::<Envelope>(&record.meta)
+            .ok()
+            .and_then(|e| e.reply)
+            .map_or_else(Bytes::new, |reply| Bytes::from(reply.into_vec())),
+        _ => Bytes::new(),
+    }
+}
+
+/// The feed is mixed in, because two feeds may number their messages alike; keyed, because an index of plain
+/// digests would confirm a guessed message.
+fn keyed(keys: &Keys, feed: &Slug, identity: Identity) -> Key {
+    let mut bytes = Vec::with_capacity(feed.as_str().len() + 33);
+    bytes.extend_from_slice(feed.as_str().as_bytes());
+    bytes.push(0);
+    bytes.extend_from_slice(&identity.0);
+    let mac = keys.mac("record-identity", &bytes);
+    let mut key = Key::default();
+    key.copy_from_slice(mac.first_chunk::<16>().unwrap_or(&[0; 16]));
+    key
+}
+
+fn refuse(error: &spool::Error) -> Refusal {
+    let refusal = Refusal::from(error);
+    if refusal == Refusal::Storage {
+        tracing::error!(%error, "the log could not take a record");
+    }
+    refusal
+}

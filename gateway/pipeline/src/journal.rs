@@ -1,0 +1,109 @@
+//! What cannot be rebuilt: which destinations there are and where they began, and small documents (accounts, the
+//! claim). Appended to the encrypted `journal` log, which also carries the audit entries; folded at start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use model::{Lane, Seq, Slug, codec};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+use spool::{Entry, Spool};
+
+use crate::Error;
+
+/// Largest document, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Where a destination began in one lane: everything up to `after` is not addressed to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Beginning {
+    pub(crate) lane: Lane,
+    pub(crate) incarnation: String,
+    pub(crate) after: Seq,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum JournalEntry {
+    DestinationAdded { name: Slug, began: Vec<Beginning> },
+    DestinationRemoved { name: Slug },
+    Document { key: String, value: ByteBuf },
+}
+
+#[derive(Debug, Default)]
+struct Folded {
+    destinations: BTreeMap<Slug, Vec<Beginning>>,
+    documents: HashMap<String, Vec<u8>>,
+}
+
+impl Folded {
+    fn apply(&mut self, entry: JournalEntry) {
+        match entry {
+            JournalEntry::DestinationAdded { name, began } => {
+                self.destinations.insert(name, began);
+            }
+            JournalEntry::DestinationRemoved { name } => {
+                self.destinations.remove(&name);
+            }
+            JournalEntry::Document { key, value } => {
+                self.documents.insert(key, value.into_vec());
+            }
+        }
+    }
+}
+
+/// The folded journal; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    spool: Arc<Spool>,
+    folded: Arc<Mutex<Folded>>,
+}
+
+impl Journal {
+    pub(crate) async fn load(spool: Arc<Spool>) -> Result<Self, Error> {
+        let mut folded = Folded::default();
+        let log = spool.journal();
+        let mut reader = log.reader(log.oldest());
+        while let Some(entry) = reader.next().await? {
+            let Entry::Record(record) = entry else { continue };
+            // Audit entries stand in the same log under their own envelope.
+            if let Ok(entry) = codec::decode::<JournalEntry>(&record.meta) {
+                folded.apply(entry);
+            }
+        }
+        Ok(Self { spool, folded: Arc::new(Mutex::new(folded)) })
+    }
+
+    async fn append(&self, entry: JournalEntry) -> Result<(), Error> {
+        self.spool.journal().append(codec::encode(&entry)?, &[]).await?;
+        self.folded.lock().unwrap_or_else(PoisonError::into_inner).apply(entry);
+        Ok(())
+    }
+
+    pub(crate) fn destinations(&self) -> BTreeMap<Slug, Vec<Beginning>> {
+        self.folded.lock().unwrap_or_else(PoisonError::into_inner).destinations.clone()
+    }
+
+    pub(crate) async fn add_destination(&self, name: &Slug, began: Vec<Beginning>) -> Result<(), Error> {
+        self.append(JournalEntry::DestinationAdded { name: name.clone(), began }).await
+    }
+
+    pub(crate) async fn remove_destination(&self, name: &Slug) -> Result<(), Error> {
+        self.append(JournalEntry::DestinationRemoved { name: name.clone() }).await
+    }
+
+    /// A document by its key.
+    pub fn document(&self, key: &str) -> Option<Vec<u8>> {
+        self.folded.lock().unwrap_or_else(PoisonError::into_inner).documents.get(key).cloned()
+    }
+
+    /// Stores a document in the place of an older one. Durable on return.
+    ///
+    /// # Errors
+    /// [`Error`] when it is larger than [`DOCUMENT_BYTES_MAX`] or the journal cannot be written.
+    pub async fn put_document(&self, key: &str, value: Vec<u8>) -> Result<(), Error> {
+        if value.len() > DOCUMENT_BYTES_MAX {
+            return Err(Error::DocumentTooLarge { bytes: value.len() });
+        }
+        self.append(JournalEntry::Document { key: key.to_owned(), value: ByteBuf::from(value) }).await
+    }
+}

@@ -1,0 +1,143 @@
+//! From a record to what one destination gets of it: addressed? routed? readable? its subject free? released?
+//!
+//! A function of the record and of versioned inputs, so that a range can be replayed. What is doubtful is held;
+//! nothing is skipped without a reason.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deid::{Clinical, Context, Policy, Release, TokenKey};
+use model::{Envelope, Format, Reason, RecordId, Slug};
+use profile::Catalogue;
+use spool::Keys;
+
+use crate::config::Feed;
+use crate::held::{Held, Hold, Subject};
+
+/// What becomes of a record.
+#[derive(Debug)]
+pub(crate) enum Shaped {
+    Release(Release),
+    Skip(Reason),
+    Hold(Hold),
+}
+
+/// Shapes the records of one destination.
+#[derive(Debug)]
+pub(crate) struct Shaper {
+    pub(crate) destination: Slug,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) feeds: Arc<HashMap<Slug, Feed>>,
+    pub(crate) profiles: Arc<Catalogue>,
+    pub(crate) tokens: TokenKey,
+    pub(crate) keys: Keys,
+    pub(crate) held: Held,
+}
+
+impl Shaper {
+    /// `held_now` are the subjects that records earlier in the same batch put on hold; it grows.
+    pub(crate) fn shape(
+        &self,
+        id: RecordId,
+        envelope: Envelope,
+        payload: Bytes,
+        held_now: &mut HashSet<Subject>,
+    ) -> Shaped {
+        if envelope.only.as_ref().is_some_and(|only| !only.contains(&self.destination)) {
+            return Shaped::Skip(Reason::NotAddressed);
+        }
+        let provenance = &envelope.provenance;
+        let Some(feed) = self.feeds.get(&provenance.feed) else {
+            let why = "its feed is no longer in the configuration, so nothing says who may have it";
+            return Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload));
+        };
+        if feed.destinations.as_ref().is_some_and(|routes| !routes.contains(&self.destination)) {
+            return Shaped::Skip(Reason::NotRouted);
+        }
+        let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
+        let clinical = match self.decode(&provenance.format, &payload, device.as_deref(), &envelope) {
+            Ok(clinical) => clinical,
+            Err((reason, why)) => return Shaped::Hold(hold(id, reason, &why, None, envelope, payload)),
+        };
+        let subject = self.subject(&clinical, device.as_deref());
+        if let Some(subject) = subject {
+            if held_now.contains(&subject)
+                || self.held.blocks(&self.destination, subject, id, provenance.origin)
+            {
+                let why = "an earlier record of the same subject is held; it follows";
+                let hold = hold(id, Reason::Held, why, Some(subject), envelope, payload);
+                return Shaped::Hold(Hold { follows: true, ..hold });
+            }
+        }
+        let context = Context { seq: id.seq, provenance, tokens: Some(&self.tokens) };
+        match self.policy.release(&clinical, &context) {
+            Ok(release) => Shaped::Release(release),
+            Err(refused) => {
+                held_now.extend(subject);
+                let why = refused.why.to_string();
+                Shaped::Hold(hold(id, refused.reason, &why, subject, envelope, payload))
+            }
+        }
+    }
+
+    fn decode(
+        &self,
+        format: &Format,
+        payload: &Bytes,
+        device: Option<&str>,
+        envelope: &Envelope,
+    ) -> Result<Clinical, (Reason, String)> {
+        match format {
+            Format::Hl7v2 => hl7::Message::parse(payload.clone())
+                .map(Clinical::Hl7)
+                .map_err(|e| (Reason::Quarantined, e.to_string())),
+            Format::Unparsed => {
+                Err((Reason::Quarantined, "not an HL7 v2 message: no readable MSH segment".to_owned()))
+            }
+            Format::Device(id) => {
+                let profile = self
+                    .profiles
+                    .get(id)
+                    .ok_or_else(|| (Reason::Held, format!("this build has no device profile {id}")))?;
+                let values = profile
+                    .decode(payload, device, envelope.provenance.received_at)
+                    .map_err(|e| (Reason::Quarantined, e.to_string()))?;
+                Ok(Clinical::Observations { values, raw: payload.clone() })
+            }
+        }
+    }
+
+    /// HL7: the first identifier of PID-3 with its assigning authority (PID-3.4). Devices: the device.
+    fn subject(&self, clinical: &Clinical, device: Option<&str>) -> Option<Subject> {
+        let mut name = Vec::new();
+        match clinical {
+            Clinical::Hl7(message) => {
+                let pid = message.segments().find(|s| s.name() == b"PID")?;
+                let first = pid.field(3)?.repetitions().next()?;
+                for n in [1, 4] {
+                    let part = first.component(n).map_or(&[][..], |c| c.raw());
+                    name.extend_from_slice(part);
+                    name.push(0);
+                }
+                if name.first() == Some(&0) {
+                    return None;
+                }
+            }
+            Clinical::Observations { .. } => name.extend_from_slice(device?.as_bytes()),
+        }
+        let mac = self.keys.mac("subject", &name);
+        mac.first_chunk::<16>().copied()
+    }
+}
+
+fn hold(
+    id: RecordId,
+    reason: Reason,
+    why: &str,
+    subject: Option<Subject>,
+    envelope: Envelope,
+    payload: Bytes,
+) -> Hold {
+    Hold { id, reason, why: why.to_owned(), subject, follows: false, envelope, payload }
+}
