@@ -106,7 +106,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 fn introduce(args: &Args, site: &Site, running: &Running<'_>) -> Result<()> {
     let Ports { mllp, ui, operations, landing } = site.ports;
     let mut claim = site.wardgate("claim-code");
-    let claim = crate::shell::output(claim.arg("--config").arg(site.gateway_config()))?;
+    let claim = crate::shell::output(claim.arg("--config").arg(site.gateway_config()))
+        .unwrap_or_else(|_| "none: this box was claimed in an earlier run".to_owned());
     let [lake, research] = DESTINATIONS.map(|(name, _)| site.tables(name).display().to_string());
     args.say(&format!(
         "\n\
