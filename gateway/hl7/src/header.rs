@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::message::begin;
+use crate::message::{begin, is_blank};
 use crate::{Delimiters, ParseError, Segment};
 
 /// Within how many bytes of a frame the MSH segment must end. Real ones take 100 to 300 bytes.
@@ -86,7 +86,7 @@ impl Header {
             rest = end.and_then(|e| rest.get(e + 1..)).unwrap_or_default();
             let cut_off = end.is_none() && !complete;
             let Some(kind) = kind_of(line) else {
-                if line.is_empty() {
+                if is_blank(line) {
                     continue;
                 }
                 break;
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_answered_by_its_first_message() {
-        let header = scan(&[b"FHS|^~\\&|F\rBHS|^~\\&|B\r\nMSH#*~\\&#M####7##A#9\r"]).unwrap();
+        let header = scan(&[b"FHS|^~\\&|F\rBHS|^~\\&|B\r\n \0\rMSH#*~\\&#M####7##A#9\r"]).unwrap();
         assert_eq!((header.kind(), header.control_id()), (HeaderKind::Message, &b"9"[..]));
         assert_eq!(header.delimiters().field(), b'#');
         let header = scan(&[b"FHS|^~\\&|F\rBHS|^~\\&|B||||||||77\rBTS|0\r"]).unwrap();

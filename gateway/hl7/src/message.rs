@@ -355,7 +355,7 @@ impl<'m> Index<'m> {
 }
 
 /// Blank lines belong to the gap: no content. NULs are what some senders pad with.
-fn is_blank(line: &[u8]) -> bool {
+pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|b| matches!(b, b' ' | b'\t' | 0))
 }
 

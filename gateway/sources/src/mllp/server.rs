@@ -88,14 +88,7 @@ impl Server {
     pub async fn run<I: Intake>(self, intake: I, stop: CancellationToken) {
         let Self { name, config, clock, listener, handle } = self;
         tracing::info!(feed = %name, listen = %handle.local_addr, "listening for MLLP");
-        let feed = Feed(Arc::new(Inner {
-            replies: Replies::new(Arc::clone(&clock), config.frame_bytes_max),
-            name,
-            config,
-            clock,
-            counters: handle.counters,
-            intake,
-        }));
+        let feed = Feed::new(name, config, clock, handle.counters, intake);
         let places = Places::default();
         let tracker = TaskTracker::new();
         loop {
@@ -184,6 +177,19 @@ pub(crate) struct Inner<I> {
     pub(crate) intake: I,
 }
 
+impl<I> Feed<I> {
+    pub(crate) fn new(
+        name: Slug,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+        intake: I,
+    ) -> Self {
+        let replies = Replies::new(Arc::clone(&clock), config.frame_bytes_max);
+        Self(Arc::new(Inner { name, config, clock, counters, replies, intake }))
+    }
+}
+
 impl<I> Clone for Feed<I> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
@@ -199,10 +205,15 @@ impl<I> Deref for Feed<I> {
 }
 
 impl<I> Inner<I> {
-    /// Counts and logs a frame that was not stored.
+    /// Counts and logs a frame that was not stored. A sender may repeat it for days: the log gets fewer and fewer
+    /// lines of it, the counter every one.
     pub(crate) fn refuse(&self, refusal: Refusal, peer: &str, bytes: u64) {
-        self.counters.refused.one();
-        tracing::warn!(feed = %self.name, %peer, bytes, %refusal, "a frame was not stored, and its sender told so");
+        let refused = self.counters.refused.one();
+        if !refused.is_power_of_two() {
+            tracing::debug!(feed = %self.name, %peer, bytes, refused, %refusal, "a frame was not stored, and its sender told so");
+            return;
+        }
+        tracing::warn!(feed = %self.name, %peer, bytes, refused, %refusal, "a frame was not stored, and its sender told so");
     }
 }
 

@@ -167,6 +167,23 @@ async fn the_sender_s_ways_are_taken() {
     assert_eq!(ward.close().await.accepted, 7);
 }
 
+/// Original mode alone for now: MSH-15 and MSH-16 are not asked, and a sequence number is not answered.
+#[tokio::test]
+async fn every_message_is_answered_in_original_mode() {
+    let ward = Ward::open(Memory::new());
+    let mut client = ward.client().await;
+    for (id, sequence, accept, application) in
+        [("AL", "", "AL", "AL"), ("NE", "", "NE", "NE"), ("SEQ", "7", "", "")]
+    {
+        let header =
+            format!("MSH|^~\\&|LAB|W|EHR|M|2026||ORU^R01|{id}|P|2.5.1|{sequence}||{accept}|{application}\r");
+        let answer = client.send(header.as_bytes()).await.unwrap();
+        assert_eq!((answer.code().as_str(), answer.control_id()), ("AA", id.as_bytes()));
+        assert_eq!(answer.message().get(&"MSA-4".parse().unwrap()), None);
+    }
+    ward.close().await;
+}
+
 #[tokio::test]
 async fn many_connections_at_once() {
     let ward = Ward::open(Memory::new());

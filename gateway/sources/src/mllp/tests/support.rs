@@ -54,6 +54,7 @@ struct State {
     stored: Vec<Stored>,
     seen: HashMap<[u8; 32], usize>,
     forgetful: bool,
+    push_takes: Duration,
     refuse: Option<(At, Refusal)>,
     writers: usize,
 }
@@ -81,6 +82,11 @@ impl Memory {
 
     pub(super) fn refuse(&self, refuse: Option<(At, Refusal)>) {
         self.0.state.lock().unwrap().refuse = refuse;
+    }
+
+    /// From now on every push waits for room.
+    pub(super) fn push_takes(&self, time: Duration) {
+        self.0.state.lock().unwrap().push_takes = time;
     }
 
     /// From now on the stored answers are no longer known.
@@ -133,6 +139,8 @@ impl Append for Record {
     fn push<'a>(&'a mut self, chunk: &'a [u8]) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
             self.memory.check(At::Push)?;
+            let wait = self.memory.0.state.lock().unwrap().push_takes;
+            tokio::time::sleep(wait).await;
             self.payload.extend_from_slice(chunk);
             Ok(())
         })
