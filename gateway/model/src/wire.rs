@@ -1,5 +1,11 @@
 //! What gateway and landing say to each other, beside the batch itself. JSON, so that a person can read it.
-//! The protocol is described in `docs/wire-protocol.md`.
+//! The protocol is described in `docs/wire-protocol.md`. Requests:
+//! - `POST /v1/{destination}/{lane}/epoch`: [`EpochRequest`] → [`EpochGrant`]
+//! - `PUT /v1/{destination}/{lane}/{epoch}/{first}`: a batch → [`Landed`]
+//! - `GET /v1/{destination}/{lane}`: where the stream stands, as a JSON object. It changes nothing, and only an
+//!   admitted gateway gets it, for a destination that exists: the last step of a connection test.
+//!
+//! Everything but success is a [`Problem`].
 
 use serde::{Deserialize, Serialize};
 
