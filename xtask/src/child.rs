@@ -154,3 +154,59 @@ fn tied(command: &Command) -> Command {
     }
     tied
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logs(name: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("xtask-child-{name}-{}", std::process::id()))
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    fn runs(id: u32) -> bool {
+        Path::new("/proc").join(id.to_string()).exists()
+    }
+
+    #[test]
+    fn a_dropped_child_ends() {
+        let logs = logs("dropped");
+        let child = Child::start("sleep", &shell("exec sleep 100"), &logs).unwrap();
+        let id = child.id();
+        assert!(runs(id));
+        drop(child);
+        assert!(!runs(id));
+        std::fs::remove_dir_all(logs).unwrap();
+    }
+
+    #[test]
+    fn one_that_does_not_listen_is_killed_and_reported() {
+        let logs = logs("deaf");
+        let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
+        let mut child = Child::start("deaf", &shell(script), &logs).unwrap();
+        while child.printed().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let error = child.stop(Duration::from_millis(100)).unwrap_err().to_string();
+        assert!(error.contains("was killed") && !runs(child.id()), "{error}");
+        std::fs::remove_dir_all(logs).unwrap();
+    }
+
+    #[test]
+    fn one_that_fails_is_reported_with_the_end_of_its_log() {
+        let logs = logs("failing");
+        let mut child = Child::start("failing", &shell("echo the disk is full >&2; exit 3"), &logs).unwrap();
+        while child.ended().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let error = child.still_runs().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("the disk is full"), "{error}");
+        assert!(child.stop(Duration::from_secs(1)).is_err());
+        std::fs::remove_dir_all(logs).unwrap();
+    }
+}
