@@ -27,6 +27,8 @@ use super::{INFLIGHT_BYTES_MAX, PACKET_BYTES_MAX};
 const ANSWER_S_MAX: u64 = 10;
 /// Longest time that a stop waits for commits that are under way, in seconds.
 const STOP_S_MAX: u64 = 5;
+/// Longest time that the broker is given to close after a goodbye, in seconds.
+const GOODBYE_S_MAX: u64 = 2;
 /// Packet id of the one subscription of a connection.
 const SUBSCRIBE_ID: u16 = 1;
 
@@ -250,7 +252,8 @@ impl<'c, I: Intake> Session<'c, I> {
     fn judge(&mut self, arrival: &Arrival, outcome: &Outcome) -> Option<Refusal> {
         let counters = self.parts.counters;
         match outcome {
-            Outcome::Recorded(_) => {
+            Outcome::Recorded(receipt) => {
+                tracing::trace!(feed = %self.parts.feed, record = %receipt.id, "durable");
                 count(&counters.accepted);
                 self.progressed = true;
                 None
@@ -289,7 +292,7 @@ impl<'c, I: Intake> Session<'c, I> {
             }
             network.flush().await
         };
-        match answered(writing).await {
+        match within(ANSWER_S_MAX, writing).await {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(ended(&ConnectionError::MqttState(error))),
             None => Err(End::Lost("the broker does not take what is written to it".to_owned())),
@@ -325,13 +328,19 @@ impl<'c, I: Intake> Session<'c, I> {
             return Ok(());
         }
         self.acknowledge(acknowledged).await?;
-        self.write([Packet::Disconnect]).await
+        self.write([Packet::Disconnect]).await?;
+        // The broker closes after a DISCONNECT. To close first, with something of it unread, would reset the
+        // connection, and the broker might never read the last acknowledgements.
+        let closed = async { while self.eventloop.poll().await.is_ok() {} };
+        within(GOODBYE_S_MAX, closed)
+            .await
+            .ok_or_else(|| End::Lost("the broker does not close the connection".to_owned()))
     }
 }
 
-/// Waits for the broker; `None` when it takes too long.
-async fn answered<F: Future>(answer: F) -> Option<F::Output> {
-    tokio::time::timeout(Duration::from_secs(ANSWER_S_MAX), answer).await.ok()
+/// Waits for the broker; `None` when it takes longer.
+async fn within<F: Future>(seconds: u64, answer: F) -> Option<F::Output> {
+    tokio::time::timeout(Duration::from_secs(seconds), answer).await.ok()
 }
 
 pub(super) fn warn_too_large(feed: &Slug, so_far: u64, bytes: usize) {

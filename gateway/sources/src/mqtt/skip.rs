@@ -66,8 +66,10 @@ async fn pass_over<S: AsyncRead + AsyncWrite + Unpin>(stream: S, link: &Link) ->
                 discard(&mut stream, remaining.checked_sub(read).ok_or(io::ErrorKind::InvalidData)?).await?;
                 let goodbye = [Packet::PubAck(PubAck::new(id)), Packet::Disconnect];
                 // At QoS 0 it is gone already.
-                write(&mut stream, if has_id { &goodbye } else { &goodbye[1..] }).await?;
-                return stream.shutdown().await;
+                write(&mut stream, goodbye.get(usize::from(!has_id)..).unwrap_or_default()).await?;
+                // The broker closes; closing first, with something unread, could cost the acknowledgement.
+                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+                return Ok(());
             }
             CONNACK if remaining == 2 => {
                 let _session = stream.read_u8().await?;
