@@ -55,7 +55,7 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
     cargo.args(["build", "--locked"]);
     match profile {
         Profile::Dev => cargo.args(["-p", "wardgate", "-p", "wardgate-landing", "--bins"]),
-        Profile::Tests => cargo.args(["--workspace", "--bins", "--tests"]),
+        Profile::Tests => cargo.args(["--workspace", "--bins", "--tests", "--examples"]),
         Profile::Release => cargo.args(["-p", "wardgate", "-p", "wardgate-landing", "--bins", "--release"]),
     };
     eprintln!("$ {}   (the first time this takes some minutes)", shell::shown(&cargo));

@@ -26,6 +26,13 @@ pub(crate) const FOR_TESTS: [Tool; 2] = [
     Tool { program: "python3", package: "python3", needed_for: "the independent readers" },
 ];
 
+/// What its browser stage needs besides.
+pub(crate) const FOR_BROWSER: [Tool; 3] = [
+    Tool { program: "chromium", package: "chromium", needed_for: "the pages' tests" },
+    Tool { program: "node", package: "nodejs", needed_for: "the pages' tests" },
+    Tool { program: "npm", package: "npm", needed_for: "the pages' tests" },
+];
+
 /// Installs the packages whose programs are missing.
 pub(crate) fn tools(tools: &[Tool]) -> Result<()> {
     let missing: Vec<&Tool> = tools.iter().filter(|tool| !shell::has(tool.program)).collect();

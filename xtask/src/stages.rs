@@ -46,12 +46,14 @@ enum Stage {
     System,
     /// Kills under load
     Crash,
+    /// The pages, in a real browser
+    Browser,
     /// The demo, as a newcomer runs it
     Demo,
 }
 
 impl Stage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Setup,
         Self::Fmt,
         Self::Clippy,
@@ -60,6 +62,7 @@ impl Stage {
         Self::Docs,
         Self::System,
         Self::Crash,
+        Self::Browser,
         Self::Demo,
     ];
 
@@ -73,6 +76,7 @@ impl Stage {
             Self::Docs => "docs",
             Self::System => "system",
             Self::Crash => "crash",
+            Self::Browser => "browser",
             Self::Demo => "demo",
         }
     }
@@ -108,6 +112,7 @@ impl Stage {
                 run_tests(workspace_tests(&names.system)?.arg("--no-fail-fast"), names.system)
             }
             Self::Crash => crash(CRASH_ROUNDS),
+            Self::Browser => browser(),
             Self::Demo => {
                 let mut demo = shell::cargo();
                 binaries::build(Profile::Tests)?.tell(&mut demo);
@@ -155,6 +160,21 @@ pub(crate) fn crash(rounds: u32) -> Result<()> {
     let mut cargo = workspace_tests(&names.crash)?;
     cargo.env("WARDGATE_CRASH_ROUNDS", rounds.to_string());
     run_tests(&mut cargo, names.crash)
+}
+
+/// The pages against the preview with made-up data.
+fn browser() -> Result<()> {
+    setup::tools(&setup::FOR_BROWSER)?;
+    binaries::build(Profile::Tests)?;
+    let dir = shell::root().join("tests/browser");
+    let npm = || {
+        let mut npm = Command::new("npm");
+        npm.current_dir(&dir);
+        npm
+    };
+    shell::run(npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]))?;
+    let preview = shell::target_dir()?.join("debug/examples/preview");
+    shell::run(npm().arg("test").env("PREVIEW", preview))
 }
 
 /// The interpreter that the independent readers run in.
