@@ -48,12 +48,14 @@ pub enum System {
     Iso3166,
     /// Languages.
     Iso639,
+    /// Abbreviations of laboratory tests and vital signs that everybody uses, whatever system stands beside them.
+    Mnemonic,
     /// The HL7 table of the number in the system's name: `HL70078`.
     Hl7Table,
 }
 
 /// Every system: its name in a policy, itself, and what senders call it (upper case).
-const SYSTEMS: [(&str, System, &[&str]); 20] = [
+const SYSTEMS: [(&str, System, &[&str]); 21] = [
     ("LN", System::Loinc, &["LN", "LOINC", "LNC", "2.16.840.1.113883.6.1", "HTTP://LOINC.ORG"]),
     (
         "SCT",
@@ -113,6 +115,7 @@ const SYSTEMS: [(&str, System, &[&str]); 20] = [
     ("CDCREC", System::CdcRec, &["CDCREC", "2.16.840.1.113883.6.238"]),
     ("ISO3166", System::Iso3166, &["ISO3166", "ISO3166_1", "ISO3166_2", "ISO31661", "3166", "3166-1"]),
     ("ISO639", System::Iso639, &["ISO639", "ISO639-1", "ISO639-2", "ISO6391", "ISO6392"]),
+    ("MNEMONIC", System::Mnemonic, &[]),
     ("HL7", System::Hl7Table, &[]),
 ];
 
@@ -181,6 +184,7 @@ impl System {
             Self::CdcRec => matches(code, b"9999-9"),
             Self::Iso3166 => listed("iso3166", code),
             Self::Iso639 => listed("iso639", code),
+            Self::Mnemonic => listed("mnemonic", code),
             Self::Hl7Table => hl7_table(sent).is_some_and(|table| listed(table, code)),
         }
     }
@@ -281,12 +285,14 @@ fn is_ndc(code: &[u8]) -> bool {
         "9999-9999",
         "99999-999",
         "99999-9999",
+        // Ten digits without hyphens are also a telephone number; but no area begins with 0.
+        "0999999999",
     ]
     .iter()
     .any(|shape| matches(code, shape.as_bytes()))
 }
 
-/// `MDC_PULS_OXIM_SAT_O2`: at least two words after the prefix or one of five letters and more.
+/// `MDC_PULS_OXIM_SAT_O2`.
 pub(crate) fn is_mdc_reference(code: &[u8]) -> bool {
     code.strip_prefix(b"MDC_").is_some_and(|rest| {
         all(rest, 3..=60, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_')

@@ -39,7 +39,8 @@ pub fn is_unit(unit: &[u8]) -> bool {
     let words =
         || text.split(|c: char| !(c.is_alphabetic() || c == '_' || c == '\'')).filter(|w| !w.is_empty());
     let unit_like = words().next().is_some() || text.contains('%') || text == "1";
-    unit_like && words().all(|word| word == "_" || WORDS.contains(word.to_lowercase().trim_start_matches('_')))
+    unit_like
+        && words().all(|word| word == "_" || WORDS.contains(word.to_lowercase().trim_start_matches('_')))
 }
 
 /// Whether the unit is a year, in any spelling: then a value above 89 may be an age.

@@ -38,7 +38,9 @@ fn personal_values(message: &str) -> Vec<(String, String)> {
         let fields: Vec<&str> = line.split(delimiters.0).collect();
         let Some((segment, numbers)) = FIELDS.iter().find(|(name, _)| *name == fields[0]) else { continue };
         for number in *numbers {
-            let Some(value) = fields.get(*number).filter(|v| !v.is_empty() && **v != "\"\"") else { continue };
+            let Some(value) = fields.get(*number).filter(|v| !v.is_empty() && **v != "\"\"") else {
+                continue;
+            };
             let place = format!("{segment}-{number}");
             if value.chars().count() >= 3 && value.contains(delimiters.1) {
                 values.push((place.clone(), (*value).to_owned()));
@@ -104,10 +106,16 @@ fn no_value_of_a_person_is_in_a_safe_harbor_release() {
         for (place, value) in personal_values(&String::from_utf8_lossy(bytes)) {
             // The year of a birth may stay.
             if stands_in(&released, &value) && !(place.starts_with("PID-7") && value.len() == 4) {
-                leaks.push(format!("{}: {place} {value} in\n{}", path.display(), released.replace('\r', "\n")));
+                leaks.push(format!(
+                    "{}: {place} {value} in\n{}",
+                    path.display(),
+                    released.replace('\r', "\n")
+                ));
             }
         }
-        let envelope = serde_json::to_string(&(&release.as_released().message_type, &release.as_released().peer)).unwrap();
+        let envelope =
+            serde_json::to_string(&(&release.as_released().message_type, &release.as_released().peer))
+                .unwrap();
         assert!(!envelope.contains("ZQPEER7"));
         assert_eq!(release.as_released().control_id, None);
     }

@@ -233,7 +233,9 @@ impl Walk<'_, '_> {
             return self.keep(NULL, Touch::Null);
         }
         let bound = TABLES.lists(binding, code) || binding == Binding::Unit && self.is_unit(code);
-        let known = bound || self.vouches(system, code);
+        let mnemonic =
+            self.policy.systems.contains(&System::Mnemonic) && System::Mnemonic.admits(code, system);
+        let known = bound || mnemonic || self.vouches(system, code);
         if known { self.keep(code, Touch::Code) } else { self.refuse(code, Touch::CodeRefused) }
     }
 
