@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     write_line(&format!("cargo::rerun-if-changed={}", devices.display()))?;
 
     let mut source = String::from("static EMBEDDED: &[Embedded] = &[\n");
-    for folder in sorted(&devices)? {
+    for folder in sorted(&devices)?.iter().filter(|folder| folder.is_dir()) {
         let name = folder.file_name().and_then(|n| n.to_str()).ok_or("a folder's name is not UTF-8")?;
         let vectors = folder.join("vectors");
         writeln!(source, "    Embedded {{ folder: {name:?},")?;
@@ -20,6 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(source, "        readme: include_str!({:?}),", folder.join("README.md"))?;
         writeln!(source, "        vectors: &[")?;
         for vector in if vectors.is_dir() { sorted(&vectors)? } else { Vec::new() } {
+            if vector.extension().is_none_or(|extension| extension != "toml") {
+                continue;
+            }
             let name = vector.file_name().and_then(|n| n.to_str()).ok_or("a vector's name is not UTF-8")?;
             writeln!(source, "            ({name:?}, include_str!({vector:?})),")?;
         }

@@ -75,7 +75,8 @@ impl Quality {
 pub struct Observation {
     /// The device, as the feed knows it; `None` where the policy withholds it.
     pub device: Option<String>,
-    /// The metric in ISO/IEEE 11073-10101 nomenclature: `MDC_PULS_OXIM_SAT_O2`.
+    /// The metric in ISO/IEEE 11073-10101 nomenclature: `MDC_PULS_OXIM_SAT_O2`; where it is qualified by a
+    /// supplemental type, that follows after a slash: `MDC_PULS_OXIM_SAT_O2/MDC_MODALITY_FAST`.
     pub metric: String,
     /// The same in LOINC: `59408-5`.
     pub loinc: Option<String>,

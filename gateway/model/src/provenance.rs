@@ -11,7 +11,8 @@ use crate::{RecordId, Slug, Timestamp};
 pub enum Format {
     /// One HL7 v2 message, without its MLLP frame.
     Hl7v2,
-    /// A frame that a feed of HL7 v2 received and that is no HL7 v2 message; kept as evidence.
+    /// A frame that is not what its feed promises: no HL7 v2 message, or larger than a frame of the device can
+    /// be; kept as evidence.
     Unparsed,
     /// One unit of a device's protocol, to be decoded by the profile of this id.
     Device(String),

@@ -78,7 +78,9 @@ mod tests {
         let devices = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../firmware-profiles/devices");
         let mut folders: Vec<String> = std::fs::read_dir(devices)
             .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().unwrap())
             .collect();
         folders.sort();
         assert_eq!(folders, EMBEDDED.iter().map(|device| device.folder).collect::<Vec<_>>());

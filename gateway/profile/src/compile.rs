@@ -15,6 +15,8 @@ use crate::{
 const ID_BYTES_MAX: usize = 63;
 /// Longest title, source or meaning, in bytes.
 const LINE_BYTES_MAX: usize = 200;
+/// Longest reference id after `MDC_`, in bytes.
+const REFERENCE_BYTES_MAX: usize = 60;
 /// Longest UCUM unit, in bytes.
 const UCUM_BYTES_MAX: usize = 32;
 
