@@ -292,7 +292,7 @@ impl Compiler<'_> {
     fn reference_id(&self, id: &Spanned<String>) -> Result<(), CompileError> {
         let permitted = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
         let fits =
-            |rest: &str| !rest.is_empty() && rest.len() <= LINE_BYTES_MAX && rest.bytes().all(permitted);
+            |rest: &str| !rest.is_empty() && rest.len() <= REFERENCE_BYTES_MAX && rest.bytes().all(permitted);
         if id.get_ref().strip_prefix("MDC_").is_some_and(fits) {
             return Ok(());
         }

@@ -156,3 +156,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn reference_ids_are_short() {
+    let long = GOOD.replace("MDC_TEMP_BODY", &format!("MDC_{}", "X".repeat(61)));
+    assert!(Profile::compile(&long).unwrap_err().message.contains("11073-10101"));
+    let short = GOOD.replace("MDC_TEMP_BODY", &format!("MDC_{}", "X".repeat(60)));
+    assert!(Profile::compile(&short).is_ok());
+}
