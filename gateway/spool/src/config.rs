@@ -128,7 +128,9 @@ mod tests {
 
     #[test]
     fn what_is_misspelt_or_out_of_range_is_named() {
-        assert!(toml::from_str::<Config>("segment_byte = 1").unwrap_err().to_string().contains("segment_byte"));
+        assert!(
+            toml::from_str::<Config>("segment_byte = 1").unwrap_err().to_string().contains("segment_byte")
+        );
         let cases: [(fn(&mut Config), &str); 5] = [
             (|c| c.segment_bytes = 4096, "segment_bytes"),
             (|c| c.segment_bytes = (16 << 20) + 1, "segment_bytes"),

@@ -73,10 +73,9 @@ impl Keys {
         }
         let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX as usize));
         file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).map_err(|e| Error::io("read", path, e))?;
-        let digits = text
-            .strip_prefix(HEAD)
-            .map(str::trim_end)
-            .ok_or_else(|| problem("is not a Wardgate key file: its first line begins with wardgate-root-key-1"))?;
+        let digits = text.strip_prefix(HEAD).map(str::trim_end).ok_or_else(|| {
+            problem("is not a Wardgate key file: its first line begins with wardgate-root-key-1")
+        })?;
         let mut secret = Zeroizing::new([0_u8; SECRET_BYTES]);
         hex::decode_to_slice(digits, secret.as_mut_slice())
             .map_err(|_| problem("does not hold 64 hexadecimal digits"))?;
@@ -88,7 +87,8 @@ impl Keys {
     /// # Errors
     /// [`Error::KeyFile`] when there is no memory for it.
     pub fn new(secret: &mut [u8; SECRET_BYTES]) -> Result<Self, Error> {
-        let root = Locked::new(secret).map_err(|e| Error::io("map memory for", Path::new("the root key"), e))?;
+        let root =
+            Locked::new(secret).map_err(|e| Error::io("map memory for", Path::new("the root key"), e))?;
         let mut keys = Self { root: Arc::new(root), id: [0; 16] };
         let mut id = [0; 16];
         keys.expand(&[b"key id"], &mut id);

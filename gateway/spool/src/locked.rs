@@ -3,7 +3,10 @@
 //! The only module with `unsafe` in this crate, because mapping and locking memory have no safe interface.
 //! Where the kernel refuses to lock (RLIMIT_MEMLOCK), the page is used unlocked: a key that may be swapped is
 //! better than a gateway that does not start, and the systemd unit raises the limit.
-#![expect(unsafe_code, reason = "mmap, mlock and madvise have no safe form; the page is owned by this module alone")]
+#![expect(
+    unsafe_code,
+    reason = "mmap, mlock and madvise have no safe form; the page is owned by this module alone"
+)]
 
 use std::ffi::c_void;
 use std::fmt;

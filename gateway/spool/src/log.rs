@@ -1,135 +1,343 @@
-//! x
-use crate::*;
+//! A log's handle: records in, and the way to readers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
 use model::{Seq, StreamEpoch, Timestamp};
-use tokio::sync::watch;
-const NOT_YET: Error = Error::Internal("not built yet");
+use tokio::sync::{oneshot, watch};
+
+use crate::format::{ChunkBody, ChunkRef, Chunked, INLINE_BYTES, META_BYTES_MAX, Stored};
+use crate::inner::{Inner, Pin};
+use crate::keeper::Chore;
+use crate::queue::{Done, Work};
+use crate::reader::{Entry, Reader};
+use crate::{Error, keys};
+
+const UNEXPECTED: Error = Error::Internal("the committer answered another question");
 
 /// How a log fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogState {
     /// Takes records.
     Ready,
-    /// Budget or disk is used up; heals by itself.
+    /// Budget or disk is used up. Heals by itself when room returns.
     Full,
-    /// The last write failed; each new record tries a fresh segment.
+    /// The last write failed. Each new record tries a fresh segment.
     Failing,
     /// Stopping or stopped.
     Stopped,
 }
 
 /// A log in figures.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogStat {
-    /// Name.
+    /// Its name.
     pub name: &'static str,
     /// Bytes on the disk.
     pub bytes: u64,
-    /// Budget.
+    /// Its budget.
     pub bytes_max: u64,
+    /// What the budget leaves, whatever the disk leaves.
+    pub bytes_free: u64,
     /// Segment files.
     pub segments: u64,
-    /// Oldest retained (durable + 1 when empty).
+    /// Oldest number retained; `last + 1` when there is none.
     pub first: Seq,
-    /// Last durable, 0 when none.
+    /// Last durable number, 0 when there is none.
     pub last: Seq,
-    /// State.
+    /// How it fares.
     pub state: LogState,
-    /// Damage met by readers since start.
+    /// Damage found when the spool was opened and met by readers since.
     pub damaged: u64,
 }
 
-/// One log. Cheap to clone.
+/// One encrypted log: numbered records in, in order, durable before they are acknowledged. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Log {
-    tx: watch::Sender<Seq>,
-}
+pub struct Log(pub(crate) Arc<Inner>);
 
 impl Log {
-    /// Name.
+    /// `urgent`, `clinical`, `bulk`, `held` or `journal`.
     pub fn name(&self) -> &'static str {
-        ""
+        self.0.name
     }
-    /// Epoch.
+
+    /// The epoch that new records belong to.
     pub fn epoch(&self) -> StreamEpoch {
-        StreamEpoch::FIRST
+        StreamEpoch::new(self.0.epoch()).unwrap_or(StreamEpoch::FIRST)
     }
-    /// 32 hex digits.
+
+    /// 32 lower-case hex digits, made with the log: one physical log on one disk.
     pub fn incarnation(&self) -> String {
-        String::new()
+        hex::encode(self.0.identity().incarnation)
     }
-    /// Durable; only grows. Blocks for a few flushes.
+
+    /// Takes a granted epoch, durably. The same epoch again is fine. Blocks for a few flushes.
+    ///
     /// # Errors
-    /// x
-    pub fn adopt_epoch(&self, _epoch: StreamEpoch) -> Result<(), Error> {
-        Err(NOT_YET)
+    /// [`Error::EpochBackwards`] for an older one; [`Error::Io`].
+    pub fn adopt_epoch(&self, epoch: StreamEpoch) -> Result<(), Error> {
+        self.0.adopt_epoch(epoch)
     }
-    /// Begins a record that streams in.
+
+    /// Takes a new incarnation and the next epoch, durably: after a restore, where the log may have forgotten
+    /// numbers it gave out. Records and numbering stay. Blocks for a few flushes.
+    ///
     /// # Errors
-    /// x
+    /// [`Error::Io`].
+    pub fn renew_incarnation(&self) -> Result<(), Error> {
+        self.0.renew()
+    }
+
+    /// Begins a record that arrives in pieces.
+    ///
+    /// # Errors
+    /// [`Error::Full`] and [`Error::Stopping`], before the first byte is taken.
+    #[expect(clippy::unused_async, reason = "a later admission may wait for room; callers are async anyway")]
     pub async fn begin(&self) -> Result<Appender, Error> {
-        Err(NOT_YET)
+        self.admit()?;
+        Ok(Appender { log: self.clone(), buffer: Vec::new(), total: 0, large: None })
     }
-    /// Appends a record.
+
+    fn admit(&self) -> Result<(), Error> {
+        if self.0.queue.is_stopping() {
+            return Err(Error::Stopping);
+        }
+        if self.0.health() == LogState::Full && !self.0.has_room() {
+            return Err(Error::Full { log: self.0.name });
+        }
+        Ok(())
+    }
+
+    /// Appends a record that is at hand and returns its number when it is durable. `meta` is at most
+    /// [`META_BYTES_MAX`]. Cancelled, it stays open whether the record exists.
+    ///
     /// # Errors
-    /// x
-    pub async fn append(&self, _meta: Vec<u8>, _payload: &[u8]) -> Result<Seq, Error> {
-        Err(NOT_YET)
+    /// [`Error::Full`], [`Error::Stopping`], [`Error::TooLarge`], [`Error::Storage`].
+    pub async fn append(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Seq, Error> {
+        if payload.len() > INLINE_BYTES {
+            let mut appender = self.begin().await?;
+            appender.push(payload).await?;
+            return appender.commit(meta).await;
+        }
+        self.admit()?;
+        recorded(self.0.queue.run(self.inline(meta, payload)?).await?)
     }
-    /// The same for a thread that may block.
+
+    /// The same for a thread that may block, and for payloads up to [`INLINE_BYTES`]. It does not wait for room
+    /// in the queue; keep the number of such threads small.
+    ///
     /// # Errors
-    /// x
-    pub fn append_blocking(&self, _meta: Vec<u8>, _payload: &[u8]) -> Result<Seq, Error> {
-        Err(NOT_YET)
+    /// As [`Log::append`].
+    pub fn append_blocking(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Seq, Error> {
+        if payload.len() > INLINE_BYTES {
+            return Err(too_large("record", payload.len() as u64, INLINE_BYTES as u64));
+        }
+        self.admit()?;
+        recorded(self.0.queue.run_blocking(self.inline(meta, payload)?)?)
     }
-    /// Last durable seq.
+
+    fn inline(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Work, Error> {
+        check_meta(&meta)?;
+        self.check_payload(payload.len() as u64)?;
+        let stored = Stored::Inline(Bytes::copy_from_slice(payload));
+        Ok(Work::Record { meta, stored, pins: Vec::new() })
+    }
+
+    fn check_payload(&self, bytes: u64) -> Result<(), Error> {
+        let bytes_max = self.0.limits.record_bytes_max;
+        if bytes > bytes_max { Err(too_large("record", bytes, bytes_max)) } else { Ok(()) }
+    }
+
+    /// Follows the last durable number; 0 while there is none.
     pub fn durable(&self) -> watch::Receiver<Seq> {
-        self.tx.subscribe()
+        self.0.durable.subscribe()
     }
-    /// Oldest retained.
+
+    /// The oldest number that is retained; one after the last durable when there is none.
     pub fn oldest(&self) -> Seq {
-        1
+        self.0.table().oldest()
     }
-    /// Reads from `from`.
-    pub fn reader(&self, _from: Seq) -> Reader {
-        Reader {}
+
+    /// Reads from a number on; from the oldest retained for 0.
+    pub fn reader(&self, from: Seq) -> Reader {
+        Reader::new(Arc::clone(&self.0), if from == 0 { self.oldest() } else { from })
     }
-    /// Random access.
+
+    /// One record by its number; `None` when it does not exist yet.
+    ///
     /// # Errors
-    /// x
-    pub async fn get(&self, _seq: Seq) -> Result<Option<Entry>, Error> {
-        Err(NOT_YET)
+    /// [`Error::Freed`] when it is not retained any more; [`Error::Io`].
+    pub async fn get(&self, seq: Seq) -> Result<Option<Entry>, Error> {
+        let log = Arc::clone(&self.0);
+        crate::reader::off_runtime(move || crate::reader::get(&log, seq)).await
     }
-    /// Every reader is past `seq`.
-    pub fn free_through(&self, _seq: Seq, _now: Timestamp) {}
-    /// In figures.
+
+    /// The same for a thread that may block.
+    ///
+    /// # Errors
+    /// As [`Log::get`].
+    pub fn get_blocking(&self, seq: Seq) -> Result<Option<Entry>, Error> {
+        crate::reader::get(&self.0, seq)
+    }
+
+    /// Says that every reader is durably past `seq`: its cursor is synced. Whole segments up to there go when
+    /// they have been delivered for `retention_after_delivery_s`, or earlier when the budget needs the room.
+    /// Does not block; the work is done by the keeper. A smaller number than before changes nothing.
+    pub fn free_through(&self, seq: Seq, now: Timestamp) {
+        {
+            let mut freeing = self.0.freeing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            freeing.through = freeing.through.max(seq.min(*self.0.durable.borrow()));
+            freeing.now = now;
+        }
+        if !self.0.is_freeing_asked.swap(true, Ordering::AcqRel)
+            && !self.0.chores.ask(Chore::Free(self.0.index))
+        {
+            self.0.is_freeing_asked.store(false, Ordering::Release);
+        }
+    }
+
+    /// The log in figures.
     pub fn stat(&self) -> LogStat {
+        let table = self.0.table();
+        let bytes = table.bytes();
         LogStat {
-            name: "",
-            bytes: 0,
-            bytes_max: 0,
-            segments: 0,
-            first: 1,
-            last: 0,
-            state: LogState::Ready,
-            damaged: 0,
+            name: self.0.name,
+            bytes,
+            bytes_max: self.0.limits.bytes_max,
+            bytes_free: self.0.limits.bytes_max.saturating_sub(bytes),
+            segments: table.len() as u64,
+            first: table.oldest(),
+            last: table.last,
+            state: if self.0.queue.is_stopping() { LogState::Stopped } else { self.0.health() },
+            damaged: self.0.damaged.load(Ordering::Relaxed),
         }
     }
 }
 
-/// A record streaming in.
-#[derive(Debug)]
-pub struct Appender {}
-impl Appender {
-    /// Adds bytes.
-    /// # Errors
-    /// x
-    pub async fn push(&mut self, _chunk: &[u8]) -> Result<(), Error> {
-        Err(NOT_YET)
+fn recorded(done: Done) -> Result<Seq, Error> {
+    match done {
+        Done::Record(seq) => Ok(seq),
+        Done::Chunk(..) => Err(UNEXPECTED),
     }
-    /// Commits.
+}
+
+const fn too_large(what: &'static str, bytes: u64, bytes_max: u64) -> Error {
+    Error::TooLarge { what, bytes, bytes_max }
+}
+
+fn check_meta(meta: &[u8]) -> Result<(), Error> {
+    if meta.len() > META_BYTES_MAX {
+        return Err(too_large("envelope", meta.len() as u64, META_BYTES_MAX as u64));
+    }
+    Ok(())
+}
+
+/// A record that arrives in pieces. Holds at most two pieces of [`INLINE_BYTES`] in memory: what is larger goes
+/// to the disk as chunks on the way. Dropped before [`Appender::commit`], it leaves no record; its chunks go
+/// with their segments.
+#[derive(Debug)]
+pub struct Appender {
+    log: Log,
+    buffer: Vec<u8>,
+    total: u64,
+    large: Option<Large>,
+}
+
+#[derive(Debug)]
+struct Large {
+    object: [u8; 16],
+    refs: Vec<ChunkRef>,
+    pins: Vec<Pin>,
+    /// The chunk being made durable while the next one gathers.
+    on_its_way: Option<oneshot::Receiver<Result<Done, Error>>>,
+}
+
+impl Appender {
+    /// Adds bytes; waits while the disk is behind. Not cancel safe: after a cancelled push, drop it.
+    ///
     /// # Errors
-    /// x
-    pub async fn commit(self, _meta: Vec<u8>) -> Result<Seq, Error> {
-        Err(NOT_YET)
+    /// [`Error::TooLarge`] beyond `record_bytes_max`; otherwise as [`Log::append`]. Then drop it.
+    pub async fn push(&mut self, mut chunk: &[u8]) -> Result<(), Error> {
+        self.log.check_payload(self.total.saturating_add(chunk.len() as u64))?;
+        while !chunk.is_empty() {
+            // A chunk leaves only when more is known to follow, so that INLINE_BYTES exactly stay inline.
+            if self.buffer.len() == INLINE_BYTES {
+                self.flush().await?;
+            }
+            let room = INLINE_BYTES.saturating_sub(self.buffer.len()).min(chunk.len());
+            let (now, later) = chunk.split_at_checked(room).unwrap_or((chunk, &[]));
+            if self.buffer.capacity() < self.buffer.len() + now.len() {
+                // Double, but never beyond a chunk.
+                let wanted = (self.buffer.len() + now.len()).next_power_of_two().min(INLINE_BYTES);
+                self.buffer.reserve_exact(wanted - self.buffer.len());
+            }
+            self.buffer.extend_from_slice(now);
+            self.total += now.len() as u64;
+            chunk = later;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let large = match &mut self.large {
+            Some(large) => large,
+            none => none.insert(Large {
+                object: keys::random()?,
+                refs: Vec::new(),
+                pins: Vec::new(),
+                on_its_way: None,
+            }),
+        };
+        large.arrived().await?;
+        let index = u32::try_from(large.refs.len()).map_err(|_| UNEXPECTED)?;
+        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+        let chunk = ChunkBody { object: large.object, index, bytes };
+        large.on_its_way = Some(self.log.0.queue.submit(Work::Chunk(chunk)).await?);
+        Ok(())
+    }
+
+    /// Bytes pushed so far.
+    pub const fn len(&self) -> u64 {
+        self.total
+    }
+
+    /// Nothing was pushed yet.
+    pub const fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// Makes the record durable and returns its number. Cancelled, it stays open whether the record exists.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub async fn commit(mut self, meta: Vec<u8>) -> Result<Seq, Error> {
+        check_meta(&meta)?;
+        if self.large.is_some() && !self.buffer.is_empty() {
+            self.flush().await?;
+        }
+        let work = match self.large {
+            None => Work::Record { meta, stored: Stored::Inline(self.buffer.into()), pins: Vec::new() },
+            Some(mut large) => {
+                large.arrived().await?;
+                let stored = Chunked { object: large.object, total: self.total, refs: large.refs };
+                Work::Record { meta, stored: Stored::Chunked(stored), pins: large.pins }
+            }
+        };
+        recorded(self.log.0.queue.run(work).await?)
+    }
+}
+
+impl Large {
+    async fn arrived(&mut self) -> Result<(), Error> {
+        let Some(receiver) = self.on_its_way.take() else { return Ok(()) };
+        match receiver.await.unwrap_or(Err(Error::Stopping))? {
+            Done::Chunk(chunk, pin) => {
+                self.refs.push(chunk);
+                self.pins.push(pin);
+                Ok(())
+            }
+            Done::Record(_) => Err(UNEXPECTED),
+        }
     }
 }

@@ -1,74 +1,425 @@
-//! x
-use crate::*;
-use bytes::Bytes;
-use model::{Seq, Timestamp};
+//! Reading a log, while it is being written, whatever has become of it.
+//!
+//! **Promise.** Entries tile: from the number it begins at, a reader yields every number exactly once, in
+//! order, as a record or inside one [`Entry::Damaged`]. It never yields what is not durable. An error that may
+//! pass (too many open files, no permission) is an error and not damage, so that nothing is skipped for it.
+//!
+//! **Memory.** A reader decodes ahead up to [`AHEAD_BYTES`] or [`AHEAD_ENTRIES`]; payloads in chunks stay on
+//! the disk until asked for.
 
-/// What stands in a log.
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use model::{Seq, StreamEpoch, Timestamp};
+
+use crate::Error;
+use crate::cipher::tag_of;
+use crate::format::{BODY_BYTES_MAX, ChunkBody, Chunked, DATA_START, Kind, RecordBody, Stored, flags};
+use crate::inner::Inner;
+use crate::open::{Opened, frame_at};
+use crate::scan::{Place, Scanner, Step};
+use crate::table::{Segment, Whereabouts, segment_path};
+
+/// Decoded ahead of the caller, in bytes.
+const AHEAD_BYTES: usize = 1 << 20;
+/// Decoded ahead of the caller, in entries.
+const AHEAD_ENTRIES: usize = 256;
+
+/// What a log holds at a number.
 #[derive(Debug, Clone)]
 pub enum Entry {
     /// A record.
     Record(Record),
-    /// Numbers whose records cannot be read, first to last, inclusive.
+    /// These numbers were given out and their records cannot be read: quarantine them.
     Damaged {
-        /// First.
+        /// First number.
         first: Seq,
-        /// Last.
+        /// Last number, inclusive.
         last: Seq,
     },
 }
-/// A record.
-#[derive(Debug, Clone)]
+
+/// A record as it was appended.
+#[derive(Clone)]
 pub struct Record {
     /// Its number.
     pub seq: Seq,
-    /// When it was committed.
+    /// The epoch of the log when it was written.
+    pub epoch: StreamEpoch,
+    /// When it was written.
     pub at: Timestamp,
-    /// What its writer put beside the payload.
+    /// What the writer put beside the payload. May hold PHI.
     pub meta: Bytes,
-    /// The payload.
+    /// The payload. May hold PHI.
     pub payload: Payload,
 }
-/// The payload; large ones stay on the disk until asked for.
-#[derive(Debug, Clone)]
-pub struct Payload {}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record")
+            .field("seq", &self.seq)
+            .field("meta_bytes", &self.meta.len())
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A payload. Up to [`crate::format::INLINE_BYTES`] it is at hand; beyond, it is read from the disk when asked
+/// for, as long as its record is retained.
+#[derive(Clone)]
+pub struct Payload(Kept);
+
+#[derive(Clone)]
+enum Kept {
+    Here(Bytes),
+    OnDisk { log: Arc<Inner>, seq: Seq, chunked: Arc<Chunked> },
+}
+
+impl std::fmt::Debug for Payload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Payload({} bytes)", self.len())
+    }
+}
+
 impl Payload {
     /// Length in bytes.
     pub fn len(&self) -> u64 {
-        0
+        match &self.0 {
+            Kept::Here(bytes) => bytes.len() as u64,
+            Kept::OnDisk { chunked, .. } => chunked.total,
+        }
     }
-    /// No bytes.
+
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
-        true
+        self.len() == 0
     }
-    /// All bytes at once.
+
+    /// The payload when it is at hand.
+    pub const fn at_hand(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Kept::Here(bytes) => Some(bytes),
+            Kept::OnDisk { .. } => None,
+        }
+    }
+
+    /// All of it in memory.
+    ///
     /// # Errors
-    /// [`Error::Damaged`]
+    /// [`Error::Damaged`]: quarantine the record; [`Error::Freed`]; [`Error::Io`].
     pub async fn bytes(&self) -> Result<Bytes, Error> {
-        Err(Error::Internal("not yet"))
+        match &self.0 {
+            Kept::Here(bytes) => Ok(bytes.clone()),
+            Kept::OnDisk { chunked, seq, .. } => {
+                let total = usize::try_from(chunked.total).map_err(|_| Error::Damaged { seq: *seq })?;
+                let mut all = BytesMut::with_capacity(total);
+                for index in 0..self.chunks() {
+                    all.extend_from_slice(&self.chunk(index).await?);
+                }
+                if all.len() == total { Ok(all.freeze()) } else { Err(Error::Damaged { seq: *seq }) }
+            }
+        }
     }
-    /// How many chunks.
+
+    /// How many chunks it is in; 1 when it is at hand.
     pub fn chunks(&self) -> usize {
-        0
+        match &self.0 {
+            Kept::Here(_) => 1,
+            Kept::OnDisk { chunked, .. } => chunked.refs.len(),
+        }
     }
-    /// One chunk.
+
+    /// One chunk, for passing a large payload on with flat memory. Empty beyond the last.
+    ///
     /// # Errors
-    /// [`Error::Damaged`]
-    pub async fn chunk(&self, _index: usize) -> Result<Bytes, Error> {
-        Err(Error::Internal("not yet"))
+    /// As [`Payload::bytes`].
+    pub async fn chunk(&self, index: usize) -> Result<Bytes, Error> {
+        match &self.0 {
+            Kept::Here(bytes) => Ok(if index == 0 { bytes.clone() } else { Bytes::new() }),
+            Kept::OnDisk { log, seq, chunked } => {
+                let (log, seq, chunked) = (Arc::clone(log), *seq, Arc::clone(chunked));
+                off_runtime(move || read_chunk(&log, seq, &chunked, index)).await
+            }
+        }
     }
 }
-/// Reads.
+
+fn read_chunk(log: &Inner, seq: Seq, chunked: &Chunked, index: usize) -> Result<Bytes, Error> {
+    let Some(place) = chunked.refs.get(index) else { return Ok(Bytes::new()) };
+    let damaged = || {
+        log.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            log = log.name,
+            seq,
+            segment = place.segment,
+            offset = place.offset,
+            "a chunk is damaged"
+        );
+        Error::Damaged { seq }
+    };
+    let opened = match log.opened(place.segment) {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Err(damaged()),
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            let oldest = log.table().oldest();
+            return Err(if seq < oldest { Error::Freed { oldest } } else { damaged() });
+        }
+        Err(error) => return Err(error),
+    };
+    let chunk = frame_at(&opened.file, place.offset, BODY_BYTES_MAX)
+        .filter(|(header, body)| {
+            header.kind == Kind::Chunk && header.body_len == place.body_len && tag_of(body) == place.tag
+        })
+        .and_then(|(header, body)| opened.cipher.open(&header, body))
+        .and_then(|plain| ChunkBody::decode(&plain.into()))
+        .filter(|chunk| chunk.object == chunked.object && chunk.index as usize == index);
+    chunk.map(|chunk| chunk.bytes).ok_or_else(damaged)
+}
+
+/// Runs what blocks on a thread that may.
+pub(crate) async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Internal("a reading thread failed")))
+}
+
+/// Reads a log in order. Cancel safe: a cancelled [`Reader::next`] loses nothing.
 #[derive(Debug)]
-pub struct Reader {}
+pub struct Reader {
+    log: Arc<Inner>,
+    next: Seq,
+    ahead: VecDeque<Entry>,
+    cursor: Option<Cursor>,
+}
+
+/// Where a reader stands in a segment.
+#[derive(Debug)]
+struct Cursor {
+    number: u64,
+    opened: Arc<Opened>,
+    scanner: Scanner,
+}
+
 impl Reader {
-    /// The next; `None` at the durable tail.
-    /// # Errors
-    /// x
-    pub async fn next(&mut self) -> Result<Option<Entry>, Error> {
-        Err(Error::Internal("not yet"))
+    pub(crate) const fn new(log: Arc<Inner>, from: Seq) -> Self {
+        Self { log, next: from, ahead: VecDeque::new(), cursor: None }
     }
-    /// Number of the next entry.
-    pub fn position(&self) -> Seq {
-        1
+
+    /// The number of the next entry.
+    pub const fn position(&self) -> Seq {
+        self.next
+    }
+
+    /// The next entry. `None` at the durable tail: wait on [`crate::Log::durable`], then ask again.
+    ///
+    /// # Errors
+    /// [`Error::Freed`] when the position is not retained any more (a reader whose cursor counts never meets
+    /// this); [`Error::Io`] when a file cannot be opened now: ask again later.
+    pub async fn next(&mut self) -> Result<Option<Entry>, Error> {
+        if self.ahead.is_empty() {
+            if self.next > *self.log.durable.borrow() {
+                return Ok(None);
+            }
+            let (log, next, cursor) = (Arc::clone(&self.log), self.next, self.cursor.take());
+            let (ahead, cursor) = off_runtime(move || read_ahead(&log, next, cursor)).await?;
+            self.ahead = ahead;
+            self.cursor = cursor;
+        }
+        let entry = self.ahead.pop_front();
+        match &entry {
+            Some(Entry::Record(record)) => self.next = record.seq + 1,
+            Some(Entry::Damaged { last, .. }) => self.next = last + 1,
+            None => {}
+        }
+        Ok(entry)
+    }
+}
+
+/// One record by its number.
+pub(crate) fn get(log: &Arc<Inner>, seq: Seq) -> Result<Option<Entry>, Error> {
+    if seq == 0 || seq > *log.durable.borrow() {
+        return Ok(None);
+    }
+    let mut walk = Walk { log, next: seq, through: seq, cursor: None, entries: VecDeque::new(), bytes: 0 };
+    walk.run()?;
+    Ok(walk.entries.pop_front().map(|entry| match entry {
+        Entry::Damaged { .. } => Entry::Damaged { first: seq, last: seq },
+        record => record,
+    }))
+}
+
+type Ahead = (VecDeque<Entry>, Option<Cursor>);
+
+fn read_ahead(log: &Arc<Inner>, next: Seq, cursor: Option<Cursor>) -> Result<Ahead, Error> {
+    let through = log.table().last;
+    let mut walk = Walk { log, next, through, cursor, entries: VecDeque::new(), bytes: 0 };
+    match walk.run() {
+        // What was read before the error is handed out first; the error comes again.
+        Err(error) if walk.entries.is_empty() => Err(error),
+        _ => Ok((walk.entries, walk.cursor)),
+    }
+}
+
+struct Walk<'a> {
+    log: &'a Arc<Inner>,
+    next: Seq,
+    /// Reads no further than this number.
+    through: Seq,
+    cursor: Option<Cursor>,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl Walk<'_> {
+    fn is_done(&self) -> bool {
+        self.next > self.through || self.bytes >= AHEAD_BYTES || self.entries.len() >= AHEAD_ENTRIES
+    }
+
+    fn run(&mut self) -> Result<(), Error> {
+        while !self.is_done() {
+            let whereabouts = {
+                let table = self.log.table();
+                let oldest = table.oldest();
+                if self.next < oldest {
+                    return Err(Error::Freed { oldest });
+                }
+                table.find(self.next)
+            };
+            match whereabouts {
+                Whereabouts::Nowhere { last } => self.damaged(last),
+                Whereabouts::Segment(segment) if segment.is_unreadable => self.damaged(segment.last_seq),
+                Whereabouts::Segment(segment) => self.segment(&segment)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn damaged(&mut self, last: Seq) {
+        let first = self.next;
+        tracing::error!(log = self.log.name, first, last, "records are damaged");
+        self.log.damaged.fetch_add(1, Ordering::Relaxed);
+        self.next = last + 1;
+        self.bytes += std::mem::size_of::<Entry>();
+        match self.entries.back_mut() {
+            Some(Entry::Damaged { last: before, .. }) => *before = last,
+            _ => self.entries.push_back(Entry::Damaged { first, last }),
+        }
+    }
+
+    /// Reads on in one segment, to its end or until there is enough.
+    fn segment(&mut self, segment: &Segment) -> Result<(), Error> {
+        let is_there = self.cursor.as_ref().is_some_and(|c| c.number == segment.number);
+        if !is_there && !self.enter(segment)? {
+            return Ok(());
+        }
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        cursor.scanner.grow(segment.end);
+        loop {
+            if self.is_done() {
+                return Ok(());
+            }
+            let Some(cursor) = &mut self.cursor else { return Ok(()) };
+            match cursor.scanner.step() {
+                Some(Step::Frame(place)) if place.header.kind == Kind::Record => self.record(&place),
+                Some(_) => {}
+                // The end, and what the segment holds was not all met.
+                None => {
+                    if self.next <= segment.last_seq {
+                        self.damaged(segment.last_seq);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Opens a segment near the number wanted. `false`: it was freed meanwhile, or counted as damaged.
+    fn enter(&mut self, segment: &Segment) -> Result<bool, Error> {
+        self.cursor = None;
+        let opened = match self.log.opened(segment.number) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => {
+                self.damaged(segment.last_seq);
+                return Ok(false);
+            }
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                // Freed between look-up and opening, or gone.
+                if self.log.table().segment(segment.number).is_some() {
+                    tracing::error!(file = %segment_path(&self.log.dir, segment.number).display(), "a segment is missing");
+                    self.damaged(segment.last_seq);
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        let from = if self.next == segment.first_seq { DATA_START } else { self.mark(segment, &opened) };
+        let scanner = Scanner::new(Arc::clone(&opened.file), segment.end).starting_at(from);
+        self.cursor = Some(Cursor { number: segment.number, opened, scanner });
+        Ok(true)
+    }
+
+    /// The frame nearest before the number wanted.
+    fn mark(&self, segment: &Segment, opened: &Opened) -> u64 {
+        let from_footer;
+        let marks = match &segment.marks {
+            Some(marks) => marks,
+            None => {
+                from_footer =
+                    opened.footer(segment.end).map(|(_, footer, _)| footer.marks).unwrap_or_default();
+                &from_footer
+            }
+        };
+        let at = marks.partition_point(|(seq, _)| *seq <= self.next);
+        at.checked_sub(1).and_then(|i| marks.get(i)).map_or(DATA_START, |(_, offset)| *offset)
+    }
+
+    fn record(&mut self, place: &Place) {
+        let seq = place.header.seq;
+        // Earlier: on the way from a mark, or a frame that somebody copied. Later than the segment may hold: a
+        // frame that does not belong here.
+        if seq < self.next || seq > self.through {
+            return;
+        }
+        let Some(cursor) = &mut self.cursor else { return };
+        let body = cursor.scanner.body(place);
+        let is_chunked = place.header.flags & flags::CHUNKED != 0;
+        let decoded = cursor
+            .opened
+            .cipher
+            .open(&place.header, body)
+            .and_then(|plain| RecordBody::decode(&plain.into(), is_chunked));
+        let epoch = StreamEpoch::new(cursor.opened.header.epoch).unwrap_or(StreamEpoch::FIRST);
+        let Some(body) = decoded else {
+            // The checksum is right and the tag is wrong: not an accident. The number in the header is not
+            // authentic either; the gap before the next authentic record says what is missing.
+            tracing::error!(
+                log = self.log.name,
+                segment = cursor.number,
+                offset = place.offset,
+                "a record was tampered with"
+            );
+            return;
+        };
+        if seq > self.next {
+            self.damaged(seq - 1);
+        }
+        let payload = match body.stored {
+            Stored::Inline(bytes) => Kept::Here(bytes),
+            Stored::Chunked(chunked) => {
+                Kept::OnDisk { log: Arc::clone(self.log), seq, chunked: Arc::new(chunked) }
+            }
+        };
+        self.bytes += place.header.body_len as usize;
+        self.next = seq + 1;
+        self.entries.push_back(Entry::Record(Record {
+            seq,
+            epoch,
+            at: Timestamp::from_micros(body.at),
+            meta: body.meta,
+            payload: Payload(payload),
+        }));
     }
 }

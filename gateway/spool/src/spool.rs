@@ -1,58 +1,276 @@
-//! x
-use crate::*;
-use model::{AuditSink, Clock, Lane, Slug};
-use std::path::Path;
+//! Opening and closing the whole: five logs, the state store, one lock.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-/// The spool.
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use aws_lc_rs::digest;
+use model::{AuditSink, Clock, Lane, Slug};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::cipher::LogKeys;
+use crate::disk::{Disk, RealDisk};
+use crate::format::{SegmentHeader, Suite};
+use crate::identity::Identity;
+use crate::inner::{Inner, Limits, Parts, make_dir};
+use crate::journal::Audit;
+use crate::keeper::Chores;
+use crate::recover::{Owner, Recovered, recover};
+use crate::{Config, Error, Keys, Log, State, committer, keeper, keys, reader};
+
+const LOCK_FILE: &str = "lock";
+const LOGS_DIR: &str = "logs";
+const STATE_DIR: &str = "state";
+
+/// The logs of a spool, as their directories are called; lanes first, most urgent first.
+pub(crate) const LOG_NAMES: [&str; 5] = ["urgent", "clinical", "bulk", "held", "journal"];
+
+/// The directory of a log.
+pub(crate) fn log_dir(dir: &Path, name: &str) -> PathBuf {
+    dir.join(LOGS_DIR).join(name)
+}
+
+/// The spool: one log per lane, the held log, the journal, and the state store. One process has it open.
 #[derive(Debug)]
 pub struct Spool {
-    log: Log,
+    logs: [Log; 5],
     state: State,
     keys: Keys,
+    audit: Arc<Audit>,
+    chores: Chores,
+    threads: Vec<JoinHandle<()>>,
+    /// Held until everything is closed.
+    _lock: File,
 }
+
 impl Spool {
-    /// Opens; exclusive; recovers. Blocks.
+    /// Opens a spool, or makes one in an empty or missing directory. Recovers what an earlier process left.
+    /// Blocks.
+    ///
     /// # Errors
-    /// x
+    /// Before anything is changed: [`Error::Config`], [`Error::Locked`], [`Error::WrongKey`],
+    /// [`Error::OtherGateway`], [`Error::Version`]. Later: [`Error::Io`], [`Error::State`].
     pub fn open(
-        _dir: &Path,
-        _config: &Config,
-        _keys: Keys,
-        _gateway: &Slug,
-        _clock: Arc<dyn Clock>,
+        dir: &Path,
+        config: &Config,
+        keys: Keys,
+        gateway: &Slug,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        Err(Error::Internal("not yet"))
+        Self::open_on(dir, config, keys, gateway, clock, Arc::new(RealDisk))
     }
-    /// A lane's log.
-    pub fn lane(&self, _lane: Lane) -> &Log {
-        &self.log
+
+    pub(crate) fn open_on(
+        dir: &Path,
+        config: &Config,
+        keys: Keys,
+        gateway: &Slug,
+        clock: Arc<dyn Clock>,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        let lock = lock(dir, &*disk)?;
+        let gateway = gateway_hash(gateway);
+        // First look at everything, then change anything.
+        let mut found = Vec::new();
+        for name in LOG_NAMES {
+            let log_keys = LogKeys::of(&keys, name)?;
+            let owner = Owner { keys: &log_keys, gateway, log: SegmentHeader::log_name(name) };
+            let recovered = recover(&log_dir(dir, name), &owner, &*disk)?;
+            found.push((name, log_keys, recovered));
+        }
+        let state = State::open(&dir.join(STATE_DIR))?;
+        let (chores, asked) = Chores::new();
+        let mut logs = Vec::new();
+        let mut threads = Vec::new();
+        for (index, (name, log_keys, recovered)) in found.into_iter().enumerate() {
+            let parts = Parts {
+                name,
+                dir: log_dir(dir, name),
+                keys: log_keys,
+                suite: Suite::choose(config.suite),
+                limits: limits(config, name),
+                disk: Arc::clone(&disk),
+                clock: Arc::clone(&clock),
+                index,
+                chores: chores.clone(),
+            };
+            let (chain, next_segment) = (recovered.chain, recovered.next_segment);
+            let inner = Arc::new(begin(parts, recovered, gateway)?);
+            inner.tidy();
+            threads.push(committer::start(Arc::clone(&inner), chain, next_segment)?);
+            logs.push(Log(inner));
+        }
+        let inners = logs.iter().map(|log| Arc::clone(&log.0)).collect();
+        threads.push(keeper::start(inners, asked)?);
+        let logs: [Log; 5] = logs.try_into().map_err(|_| Error::Internal("five logs"))?;
+        let audit = Audit::new(logs[4].clone());
+        Ok(Self { logs, state, keys, audit, chores, threads, _lock: lock })
     }
-    /// The held log.
-    pub fn held(&self) -> &Log {
-        &self.log
+
+    /// The log of a lane.
+    pub const fn lane(&self, lane: Lane) -> &Log {
+        let [urgent, clinical, bulk, ..] = &self.logs;
+        match lane {
+            Lane::Urgent => urgent,
+            Lane::Clinical => clinical,
+            Lane::Bulk => bulk,
+        }
     }
-    /// The journal.
-    pub fn journal(&self) -> &Log {
-        &self.log
+
+    /// What could not be released, until somebody decides.
+    pub const fn held(&self) -> &Log {
+        let [_, _, _, held, _] = &self.logs;
+        held
     }
-    /// State.
-    pub fn state(&self) -> &State {
+
+    /// What cannot be rebuilt from anything else; the audit log among it.
+    pub const fn journal(&self) -> &Log {
+        let [_, _, _, _, journal] = &self.logs;
+        journal
+    }
+
+    /// All logs, lanes first.
+    pub const fn logs(&self) -> &[Log; 5] {
+        &self.logs
+    }
+
+    /// Cursors and other state that can be rebuilt.
+    pub const fn state(&self) -> &State {
         &self.state
     }
-    /// Keys.
-    pub fn keys(&self) -> &Keys {
+
+    /// The root key.
+    pub const fn keys(&self) -> &Keys {
         &self.keys
     }
-    /// Audit into the journal.
-    /// # Panics
-    /// not yet
+
+    /// The audit log. Its `record` waits for a flush of the disk, typically a millisecond or two.
     pub fn audit(&self) -> Arc<dyn AuditSink> {
-        unreachable!()
+        Arc::clone(&self.audit) as Arc<dyn AuditSink>
     }
-    /// Seals and joins.
+
+    /// Refuses new records, makes durable what waits, closes the segments in order and joins the threads.
+    /// Clones of its logs stay readable.
+    ///
     /// # Errors
-    /// x
-    pub async fn stop(self) -> Result<(), Error> {
-        Ok(())
+    /// [`Error::State`] when the state store could not be synced.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        for log in &self.logs {
+            log.0.queue.stop(true);
+        }
+        let synced = self.state.sync().await;
+        reader::off_runtime(move || {
+            self.join();
+            Ok(())
+        })
+        .await?;
+        synced
     }
+
+    fn join(&mut self) {
+        for log in &self.logs {
+            log.0.queue.stop(false);
+        }
+        self.chores.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the spool failed");
+            }
+        }
+    }
+}
+
+impl Drop for Spool {
+    /// What waits is made durable; segments are left as a crash would leave them.
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+fn lock(dir: &Path, disk: &dyn Disk) -> Result<File, Error> {
+    make_dir(disk, dir)?;
+    let path = dir.join(LOCK_FILE);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|e| Error::io("open", &path, e))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path: dir.to_owned() }),
+        Err(e) => Err(Error::io("lock", &path, e.into())),
+    }
+}
+
+pub(crate) fn gateway_hash(gateway: &Slug) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"wardgate gateway ");
+    context.update(gateway.as_str().as_bytes());
+    let mut hash = [0; 32];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+fn limits(config: &Config, name: &str) -> Limits {
+    // On a full disk the lanes stop one after the other, bulk first; what the journal leaves is for sled and small files.
+    let (bytes_max, reserve_segments) = match name {
+        "urgent" => (config.urgent_bytes_max, 3),
+        "clinical" => (config.clinical_bytes_max, 4),
+        "bulk" => (config.bulk_bytes_max, 8),
+        "held" => (config.held_bytes_max, 2),
+        _ => (config.journal_bytes_max, 1),
+    };
+    Limits {
+        segment_bytes: config.segment_bytes,
+        bytes_max,
+        record_bytes_max: config.record_bytes_max,
+        retention_s: config.retention_after_delivery_s,
+        reserve_bytes: config.segment_bytes.saturating_mul(reserve_segments),
+    }
+}
+
+/// Settles who the log is, on the disk too, before it takes anything.
+fn begin(parts: Parts, recovered: Recovered, gateway: [u8; 32]) -> Result<Inner, Error> {
+    let is_new = recovered.identity.is_none();
+    let mut identity = match recovered.identity {
+        Some(identity) => identity,
+        None => Identity {
+            key_id: parts.keys.key_id(),
+            gateway,
+            log: SegmentHeader::log_name(parts.name),
+            incarnation: keys::random()?,
+            epoch: 1,
+            floor: 0,
+            head_segment: 0,
+            head_seq: 0,
+        },
+    };
+    if recovered.is_tail_lost {
+        tracing::error!(
+            log = parts.name,
+            "the end of the log is lost: it takes a new incarnation and the next epoch"
+        );
+        identity.incarnation = keys::random()?;
+        identity.epoch = identity.epoch.saturating_add(1);
+        identity.head_segment = recovered.table.iter().last().map_or(0, |s| s.number);
+    }
+    if is_new {
+        make_dir(&*parts.disk, &parts.dir)?;
+    }
+    if is_new || recovered.is_tail_lost || recovered.is_identity_stale {
+        identity.store(&*parts.disk, &parts.dir, &parts.keys)?;
+    }
+    if recovered.is_torn {
+        tracing::info!(log = parts.name, "a torn batch at the end was dropped; it was never acknowledged");
+    }
+    if recovered.damaged > 0 {
+        tracing::error!(log = parts.name, damaged = recovered.damaged, "damage was found");
+    }
+    let inner = Inner::new(parts, recovered.table, identity);
+    inner.damaged.store(recovered.damaged, Ordering::Relaxed);
+    Ok(inner)
 }

@@ -1,3 +1,0 @@
-//! x
-/// Version.
-pub const VERSION: u16 = 1;

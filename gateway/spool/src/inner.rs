@@ -1,0 +1,422 @@
+//! What a log's handles, its committer, its readers and the keeper share.
+//!
+//! Lock order: `spare`, `identity`, `retention`, `table`; none is held across an await.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use model::{Clock, Seq, StreamEpoch, Timestamp};
+use tokio::sync::watch;
+
+use crate::cipher::LogKeys;
+use crate::disk::Disk;
+use crate::format::{FOOTER_RESERVE_BYTES, SegmentHeader, Suite};
+use crate::identity::Identity;
+use crate::keeper::{Chore, Chores};
+use crate::log::LogState;
+use crate::open::{Opened, open_segment};
+use crate::queue::Queue;
+use crate::table::{Table, segment_path};
+use crate::{Error, keys};
+
+const SPARE: &str = "spare";
+/// Segments kept open for chunks and look-ups.
+const OPENED_MAX: usize = 4;
+
+/// What one log may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) segment_bytes: u64,
+    pub(crate) bytes_max: u64,
+    pub(crate) record_bytes_max: u64,
+    pub(crate) retention_s: u64,
+    /// Left free on the disk for the logs that matter more.
+    pub(crate) reserve_bytes: u64,
+}
+
+/// What readers have let go of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Freeing {
+    pub(crate) through: Seq,
+    pub(crate) now: Timestamp,
+}
+
+pub(crate) struct Inner {
+    pub(crate) name: &'static str,
+    pub(crate) dir: PathBuf,
+    pub(crate) keys: LogKeys,
+    pub(crate) suite: Suite,
+    pub(crate) limits: Limits,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) queue: Queue,
+    pub(crate) durable: watch::Sender<Seq>,
+    pub(crate) damaged: AtomicU64,
+    /// Index of this log among the keeper's.
+    pub(crate) index: usize,
+    pub(crate) chores: Chores,
+    pub(crate) is_spare_asked: AtomicBool,
+    pub(crate) is_freeing_asked: AtomicBool,
+    pub(crate) freeing: Mutex<Freeing>,
+    pub(crate) retention: Mutex<crate::keeper::Retention>,
+    table: RwLock<Table>,
+    identity: Mutex<Identity>,
+    epoch: AtomicU64,
+    spare: Mutex<Option<File>>,
+    health: AtomicU8,
+    opened: Mutex<VecDeque<(u64, Arc<Opened>)>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Log({})", self.name)
+    }
+}
+
+/// What [`Inner::new`] needs beside what was found on the disk.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) name: &'static str,
+    pub(crate) dir: PathBuf,
+    pub(crate) keys: LogKeys,
+    pub(crate) suite: Suite,
+    pub(crate) limits: Limits,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) index: usize,
+    pub(crate) chores: Chores,
+}
+
+impl Inner {
+    pub(crate) fn new(parts: Parts, table: Table, identity: Identity) -> Self {
+        let retention = crate::keeper::Retention::load(&parts.dir);
+        let mut table = table;
+        retention.stamp(&mut table);
+        Self {
+            name: parts.name,
+            dir: parts.dir,
+            keys: parts.keys,
+            suite: parts.suite,
+            limits: parts.limits,
+            disk: parts.disk,
+            clock: parts.clock,
+            queue: Queue::new(),
+            durable: watch::Sender::new(table.last),
+            damaged: AtomicU64::new(0),
+            index: parts.index,
+            chores: parts.chores,
+            is_spare_asked: AtomicBool::new(false),
+            is_freeing_asked: AtomicBool::new(false),
+            freeing: Mutex::default(),
+            retention: Mutex::new(retention),
+            table: RwLock::new(table),
+            epoch: AtomicU64::new(identity.epoch),
+            identity: Mutex::new(identity),
+            spare: Mutex::new(None),
+            health: AtomicU8::new(LogState::Ready as u8),
+            opened: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn table(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn identity(&self) -> MutexGuard<'_, Identity> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn health(&self) -> LogState {
+        match self.health.load(Ordering::Relaxed) {
+            h if h == LogState::Full as u8 => LogState::Full,
+            h if h == LogState::Failing as u8 => LogState::Failing,
+            _ => LogState::Ready,
+        }
+    }
+
+    pub(crate) fn set_health(&self, state: LogState) {
+        let before = self.health.swap(state as u8, Ordering::Relaxed);
+        if before != state as u8 {
+            tracing::info!(log = self.name, ?state, "the log's state changed");
+        }
+    }
+
+    pub(crate) fn storage(&self, what: &'static str, source: io::Error) -> Error {
+        if Error::is_no_space(&source) {
+            Error::Full { log: self.name }
+        } else {
+            Error::Storage { log: self.name, what, source: Arc::new(source) }
+        }
+    }
+
+    /// Changes `log.id` durably; what fails is as it was.
+    pub(crate) fn change_identity(&self, change: impl FnOnce(&mut Identity)) -> Result<(), Error> {
+        let mut identity = self.identity();
+        let mut changed = *identity;
+        change(&mut changed);
+        if changed != *identity {
+            changed.store(&*self.disk, &self.dir, &self.keys)?;
+            *identity = changed;
+            self.epoch.store(changed.epoch, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn adopt_epoch(&self, epoch: StreamEpoch) -> Result<(), Error> {
+        let current = StreamEpoch::new(self.epoch()).unwrap_or(StreamEpoch::FIRST);
+        if epoch < current {
+            return Err(Error::EpochBackwards { current, asked: epoch });
+        }
+        self.change_identity(|identity| identity.epoch = identity.epoch.max(epoch.get()))
+    }
+
+    /// Another incarnation in the next epoch: for a log that may have forgotten numbers it gave out.
+    pub(crate) fn renew(&self) -> Result<(), Error> {
+        let incarnation = keys::random()?;
+        self.change_identity(|identity| {
+            identity.incarnation = incarnation;
+            identity.epoch = identity.epoch.saturating_add(1);
+        })
+    }
+
+    /// A segment's file, header and data key. `Ok(None)`: its header cannot be read.
+    pub(crate) fn opened(&self, number: u64) -> Result<Option<Arc<Opened>>, Error> {
+        let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, opened)) = lock().iter().find(|(n, _)| *n == number) {
+            return Ok(Some(Arc::clone(opened)));
+        }
+        let opened = open_segment(&segment_path(&self.dir, number), &self.keys)?
+            .filter(|o| o.header.segment == number && o.header.log == SegmentHeader::log_name(self.name))
+            .map(Arc::new);
+        if let Some(opened) = &opened {
+            let mut cache = lock();
+            cache.push_front((number, Arc::clone(opened)));
+            cache.truncate(OPENED_MAX);
+        }
+        Ok(opened)
+    }
+
+    fn forget_opened(&self, number: u64) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|(n, _)| *n != number);
+    }
+
+    /// Makes the next segment's file ahead of need, so that no record waits for its zeros.
+    pub(crate) fn prepare_spare(&self) -> Result<(), Error> {
+        let mut spare = self.lock_spare();
+        if spare.is_none() {
+            *spare = Some(self.allocate()?);
+        }
+        Ok(())
+    }
+
+    /// The next segment's file under its temporary name.
+    pub(crate) fn take_spare(&self) -> Result<(File, PathBuf), Error> {
+        let mut spare = self.lock_spare();
+        let file = match spare.take() {
+            Some(file) => file,
+            None => self.allocate()?,
+        };
+        Ok((file, self.dir.join(SPARE)))
+    }
+
+    fn lock_spare(&self) -> MutexGuard<'_, Option<File>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn allocate(&self) -> Result<File, Error> {
+        let bytes = self.limits.segment_bytes;
+        while self.table().bytes().saturating_add(bytes) > self.limits.bytes_max {
+            if !self.free_oldest(true)? {
+                return Err(Error::Full { log: self.name });
+            }
+        }
+        loop {
+            let available = self.disk.available(&self.dir).map_err(|e| self.storage("asking for room", e))?;
+            if available >= bytes.saturating_add(self.limits.reserve_bytes) {
+                break;
+            }
+            if !self.free_oldest(true)? {
+                return Err(Error::Full { log: self.name });
+            }
+        }
+        let path = self.dir.join(SPARE);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(|e| self.storage("creating a segment", e))?;
+        if let Err(e) = self.disk.allocate(&file, bytes) {
+            drop(file);
+            self.remove_quietly(&path);
+            return Err(self.storage("allocating a segment", e));
+        }
+        Ok(file)
+    }
+
+    /// Whether a segment could be had, without making one: for refusing a record before its first byte.
+    pub(crate) fn has_room(&self) -> bool {
+        match self.spare.try_lock() {
+            Ok(spare) if spare.is_none() => {}
+            // There is one, or it is being made.
+            _ => return true,
+        }
+        let bytes = self.limits.segment_bytes;
+        let through = self.freeing().through;
+        let table = self.table();
+        if table.freeable(through).is_some() {
+            return true;
+        }
+        let fits = table.bytes().saturating_add(bytes) <= self.limits.bytes_max;
+        drop(table);
+        fits && self
+            .disk
+            .available(&self.dir)
+            .is_ok_and(|available| available >= bytes.saturating_add(self.limits.reserve_bytes))
+    }
+
+    pub(crate) fn freeing(&self) -> Freeing {
+        *self.freeing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frees the oldest segment when every reader is past it and it is old enough, or `under_pressure`. Says
+    /// whether it did. Order: floor durable, unlink, directory synced.
+    pub(crate) fn free_oldest(&self, under_pressure: bool) -> Result<bool, Error> {
+        let freeing = self.freeing();
+        let now_s = self.retention.lock().unwrap_or_else(PoisonError::into_inner).now_s();
+        let mut identity = self.identity();
+        let (number, last_seq) = {
+            let table = self.table();
+            let Some(oldest) = table.freeable(freeing.through) else { return Ok(false) };
+            let is_old =
+                oldest.delivered_at_s.is_some_and(|at| now_s.saturating_sub(at) >= self.limits.retention_s);
+            if !is_old && !under_pressure {
+                return Ok(false);
+            }
+            (oldest.number, oldest.last_seq)
+        };
+        let mut changed = *identity;
+        changed.floor = changed.floor.max(last_seq);
+        match changed.store(&*self.disk, &self.dir, &self.keys) {
+            Ok(()) => *identity = changed,
+            // On a full disk the room comes first. Should the box die in between, the records freed are
+            // reported as missing to a reader that asks for them; every reader is past them.
+            Err(error) => {
+                tracing::warn!(log = self.name, %error, "the floor could not be written before freeing")
+            }
+        }
+        self.table_mut().remove(number);
+        self.forget_opened(number);
+        let path = segment_path(&self.dir, number);
+        self.disk.remove(&path).map_err(|e| self.storage("removing a segment", e))?;
+        self.disk.sync_dir(&self.dir).map_err(|e| self.storage("syncing the directory", e))?;
+        tracing::debug!(log = self.name, segment = number, last_seq, "freed");
+        Ok(true)
+    }
+
+    /// Asks the keeper for a spare.
+    pub(crate) fn ask_for_spare(&self) {
+        if !self.is_spare_asked.swap(true, Ordering::AcqRel) && !self.chores.ask(Chore::Spare(self.index)) {
+            self.is_spare_asked.store(false, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn remove_quietly(&self, path: &Path) {
+        match self.disk.remove(path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(file = %path.display(), %error, "could not be removed"),
+        }
+    }
+
+    /// Tidies up after an earlier process: temporary files, segments freed but not yet unlinked, and void ends
+    /// of closed segments.
+    pub(crate) fn tidy(&self) {
+        self.remove_quietly(&self.dir.join(SPARE));
+        self.remove_quietly(&self.dir.join("log.tmp"));
+        let floor = self.table().floor;
+        let newest = self.table().iter().last().map(|s| s.number);
+        let segments: Vec<_> = self.table().iter().cloned().collect();
+        for segment in segments {
+            let path = segment_path(&self.dir, segment.number);
+            if segment.last_seq <= floor && Some(segment.number) != newest && segment.needed_through <= floor
+            {
+                self.table_mut().remove(segment.number);
+                self.remove_quietly(&path);
+            } else if Some(segment.number) != newest && !segment.is_unreadable && segment.bytes > segment.end
+            {
+                self.cut(segment.number, segment.end);
+            }
+        }
+    }
+
+    /// Cuts a closed segment to its end. Gives back room; nothing depends on it.
+    pub(crate) fn cut(&self, number: u64, end: u64) {
+        let path = segment_path(&self.dir, number);
+        let done = OpenOptions::new().write(true).open(&path).and_then(|file| self.disk.truncate(&file, end));
+        match done {
+            Ok(()) => {
+                if let Some(segment) = self.table_mut().segment_mut(number) {
+                    segment.bytes = end;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(log = self.name, segment = number, %error, "a closed segment could not be cut")
+            }
+        }
+    }
+
+    /// Where frames must end in a segment.
+    pub(crate) const fn capacity(&self) -> u64 {
+        self.limits.segment_bytes - FOOTER_RESERVE_BYTES
+    }
+}
+
+/// Makes a directory and its name durable.
+pub(crate) fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+    for parent in dir.ancestors().skip(1).take(3).filter(|p| !p.as_os_str().is_empty()) {
+        disk.sync_dir(parent).map_err(|e| Error::io("sync", parent, e))?;
+    }
+    Ok(())
+}
+
+/// Keeps a segment from being freed while an unfinished record has a chunk in it.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    log: Arc<Inner>,
+    segment: u64,
+}
+
+impl Pin {
+    pub(crate) fn new(log: &Arc<Inner>, segment: u64) -> Self {
+        if let Some(segment) = log.table_mut().segment_mut(segment) {
+            segment.pins += 1;
+        }
+        Self { log: Arc::clone(log), segment }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(segment) = self.log.table_mut().segment_mut(self.segment) {
+            segment.pins = segment.pins.saturating_sub(1);
+        }
+    }
+}

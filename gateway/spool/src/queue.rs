@@ -1,0 +1,186 @@
+//! What waits for a log's committer.
+//!
+//! Bounded by bytes: [`QUEUE_BYTES`] permits, taken before anything is put in and given back when the work is
+//! answered, so that waiting happens at the source. A slot costs at least [`ITEM_BYTES_MIN`], which bounds the
+//! count too. The blocking door takes no permit; it is for the few that must not wait for a runtime (audit).
+
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use model::Seq;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::Error;
+use crate::format::{
+    COMMIT_BYTES_MAX, COMMIT_RECORDS_MAX, ChunkBody, ChunkRef, FRAME_OVERHEAD_BYTES, RecordBody, Stored,
+};
+use crate::inner::Pin;
+
+/// Most bytes that wait in one log's queue.
+pub(crate) const QUEUE_BYTES: usize = 4 << 20;
+/// What an item costs at least.
+const ITEM_BYTES_MIN: usize = 512;
+
+/// One frame to be written.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Record {
+        meta: Vec<u8>,
+        stored: Stored,
+        /// Keeps the segments of its chunks until the record itself does.
+        pins: Vec<Pin>,
+    },
+    Chunk(ChunkBody),
+}
+
+impl Work {
+    /// Length of the frame.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        FRAME_OVERHEAD_BYTES
+            + match self {
+                Self::Record { meta, stored, .. } => RecordBody::encoded_len(meta, stored),
+                Self::Chunk(chunk) => chunk.encoded_len(),
+            }
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Record(Seq),
+    Chunk(ChunkRef, Pin),
+}
+
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Task(oneshot::Sender<Result<Done, Error>>),
+    Thread(SyncSender<Result<Done, Error>>),
+}
+
+impl Reply {
+    /// Whoever asked may be gone; then nobody needs the answer.
+    pub(crate) fn send(self, result: Result<Done, Error>) {
+        match self {
+            Self::Task(sender) => drop(sender.send(result)),
+            Self::Thread(sender) => drop(sender.send(result)),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) work: Work,
+    pub(crate) reply: Reply,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    items: VecDeque<Item>,
+    is_stopping: bool,
+    should_seal: bool,
+}
+
+/// What the committer is to do next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Commit(VecDeque<Item>),
+    Stop { should_seal: bool },
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    ready: Condvar,
+    room: Arc<Semaphore>,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self { waiting: Mutex::default(), ready: Condvar::new(), room: Arc::new(Semaphore::new(QUEUE_BYTES)) }
+    }
+
+    /// Waits for room, puts the work in and waits for the answer. Cancelled after the work went in, it stays
+    /// open whether the work is done.
+    pub(crate) async fn run(&self, work: Work) -> Result<Done, Error> {
+        self.submit(work).await?.await.unwrap_or(Err(Error::Stopping))
+    }
+
+    /// The same, without waiting for the answer.
+    pub(crate) async fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<Done, Error>>, Error> {
+        let cost = work.frame_bytes().clamp(ITEM_BYTES_MIN, QUEUE_BYTES) as u32;
+        let permit = Arc::clone(&self.room).acquire_many_owned(cost).await.map_err(|_| Error::Stopping)?;
+        let (sender, receiver) = oneshot::channel();
+        self.push(Item { work, reply: Reply::Task(sender), permit: Some(permit) })?;
+        Ok(receiver)
+    }
+
+    /// The same for a thread that may block.
+    pub(crate) fn run_blocking(&self, work: Work) -> Result<Done, Error> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        self.push(Item { work, reply: Reply::Thread(sender), permit: None })?;
+        receiver.recv().unwrap_or(Err(Error::Stopping))
+    }
+
+    fn push(&self, item: Item) -> Result<(), Error> {
+        let mut waiting = self.lock();
+        if waiting.is_stopping {
+            return Err(Error::Stopping);
+        }
+        waiting.items.push_back(item);
+        drop(waiting);
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Refuses new work; what waits is still done.
+    pub(crate) fn stop(&self, should_seal: bool) {
+        let mut waiting = self.lock();
+        waiting.is_stopping = true;
+        waiting.should_seal |= should_seal;
+        drop(waiting);
+        self.room.close();
+        self.ready.notify_all();
+    }
+
+    /// Answers what waits when the committer is gone.
+    pub(crate) fn abandon(&self) {
+        self.stop(false);
+        let items = std::mem::take(&mut self.lock().items);
+        for item in items {
+            item.reply.send(Err(Error::Stopping));
+        }
+    }
+
+    /// Waits for work; takes what one flush should carry.
+    pub(crate) fn next(&self) -> Next {
+        let mut waiting = self.lock();
+        while waiting.items.is_empty() {
+            if waiting.is_stopping {
+                return Next::Stop { should_seal: waiting.should_seal };
+            }
+            waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut bytes = 0;
+        let mut count = 0;
+        for item in &waiting.items {
+            let more = item.work.frame_bytes();
+            if count > 0 && (count >= COMMIT_RECORDS_MAX || bytes + more > COMMIT_BYTES_MAX) {
+                break;
+            }
+            bytes += more;
+            count += 1;
+        }
+        let rest = waiting.items.split_off(count);
+        Next::Commit(std::mem::replace(&mut waiting.items, rest))
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lock().is_stopping
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

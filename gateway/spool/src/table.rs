@@ -1,0 +1,211 @@
+//! Which numbers lie in which segment: what readers look up and what decides which segment may go.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use model::Seq;
+
+/// A segment as the table knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) number: u64,
+    pub(crate) first_seq: Seq,
+    /// Last durable number; `first_seq - 1` while there is none.
+    pub(crate) last_seq: Seq,
+    /// Nothing is read from here on.
+    pub(crate) end: u64,
+    /// Size of the file.
+    pub(crate) bytes: u64,
+    /// Number and offset, about one in 64 KiB; `None` when they stand in the segment's footer.
+    pub(crate) marks: Option<Vec<(Seq, u64)>>,
+    /// The last record that needs a chunk stored here, or 0.
+    pub(crate) needed_through: Seq,
+    /// Unfinished records with chunks here.
+    pub(crate) pins: u32,
+    /// Neither copy of the header could be read.
+    pub(crate) is_unreadable: bool,
+    /// On the retention clock, in seconds: when every reader was past it.
+    pub(crate) delivered_at_s: Option<u64>,
+}
+
+impl Segment {
+    fn is_delivered(&self, through: Seq) -> bool {
+        self.last_seq <= through && self.needed_through <= through && self.pins == 0
+    }
+}
+
+/// Where a number is to be looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    Segment(Segment),
+    /// In no segment, up to and including this number.
+    Nowhere {
+        last: Seq,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    segments: BTreeMap<u64, Segment>,
+    /// Last number that was freed.
+    pub(crate) floor: Seq,
+    /// Last durable number of the log.
+    pub(crate) last: Seq,
+}
+
+impl Table {
+    pub(crate) fn insert(&mut self, segment: Segment) {
+        self.last = self.last.max(segment.last_seq);
+        self.segments.insert(segment.number, segment);
+    }
+
+    pub(crate) fn segment_mut(&mut self, number: u64) -> Option<&mut Segment> {
+        self.segments.get_mut(&number)
+    }
+
+    pub(crate) fn segment(&self, number: u64) -> Option<&Segment> {
+        self.segments.get(&number)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.values()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.segments.len()
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.values().map(|s| s.bytes).sum()
+    }
+
+    /// The oldest number retained; one after the last when there is none.
+    pub(crate) const fn oldest(&self) -> Seq {
+        self.floor + 1
+    }
+
+    /// Where a number in `oldest()..=last` is.
+    pub(crate) fn find(&self, seq: Seq) -> Whereabouts {
+        // Later segments have later numbers; empty ones may stand between. A search from the back is short for
+        // a reader near the tail, and a look-up elsewhere is rare.
+        let mut nowhere = self.last;
+        for segment in self.segments.values().rev().filter(|s| s.first_seq <= s.last_seq) {
+            if segment.last_seq < seq {
+                break;
+            }
+            if segment.first_seq <= seq {
+                return Whereabouts::Segment(segment.clone());
+            }
+            nowhere = segment.first_seq - 1;
+        }
+        Whereabouts::Nowhere { last: nowhere }
+    }
+
+    /// Stamps what every reader is past.
+    pub(crate) fn mark_delivered(&mut self, through: Seq, now_s: u64) -> bool {
+        let mut is_changed = false;
+        for segment in self.segments.values_mut() {
+            if segment.last_seq > through {
+                break;
+            }
+            if segment.delivered_at_s.is_none() && segment.is_delivered(through) {
+                segment.delivered_at_s = Some(now_s);
+                is_changed = true;
+            }
+        }
+        is_changed
+    }
+
+    /// The oldest segment, when it may go: delivered, needed by nobody, and not the newest, whose header holds
+    /// the chain, the incarnation and the next number.
+    pub(crate) fn freeable(&self, through: Seq) -> Option<&Segment> {
+        let oldest = self.segments.values().next()?;
+        (self.segments.len() > 1 && oldest.is_delivered(through)).then_some(oldest)
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) {
+        if let Some(segment) = self.segments.remove(&number) {
+            self.floor = self.floor.max(segment.last_seq);
+        }
+    }
+}
+
+/// The file of a segment.
+pub(crate) fn segment_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:020}.seg"))
+}
+
+/// The number in a segment's file name.
+pub(crate) fn segment_number(file_name: &str) -> Option<u64> {
+    let digits = file_name.strip_suffix(".seg")?;
+    (digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u64, first_seq: Seq, last_seq: Seq) -> Segment {
+        Segment {
+            number,
+            first_seq,
+            last_seq,
+            end: 8192,
+            bytes: 8192,
+            marks: None,
+            needed_through: 0,
+            pins: 0,
+            is_unreadable: false,
+            delivered_at_s: None,
+        }
+    }
+
+    #[test]
+    fn every_number_is_somewhere_or_known_to_be_nowhere() {
+        let mut table = Table::default();
+        for s in [segment(1, 1, 4), segment(2, 5, 4), segment(4, 8, 9), segment(5, 10, 9)] {
+            table.insert(s);
+        }
+        table.last = 11;
+        let at = |seq| match table.find(seq) {
+            Whereabouts::Segment(s) => (s.number, s.last_seq),
+            Whereabouts::Nowhere { last } => (0, last),
+        };
+        assert_eq!(
+            (1..=11).map(at).collect::<Vec<_>>(),
+            [(1, 4), (1, 4), (1, 4), (1, 4), (0, 7), (0, 7), (0, 7), (4, 9), (4, 9), (0, 11), (0, 11)]
+        );
+    }
+
+    #[test]
+    fn a_segment_goes_only_when_nobody_needs_it() {
+        let mut table = Table::default();
+        table.insert(segment(1, 1, 4));
+        assert!(table.freeable(9).is_none(), "the newest stays");
+        table.insert(segment(2, 5, 9));
+        assert!(table.freeable(3).is_none(), "not delivered");
+        table.segment_mut(1).unwrap().pins = 1;
+        assert!(table.freeable(4).is_none(), "an unfinished record has chunks there");
+        table.segment_mut(1).unwrap().pins = 0;
+        table.segment_mut(1).unwrap().needed_through = 7;
+        assert!(table.freeable(6).is_none(), "record 7 has chunks there");
+        assert_eq!(table.freeable(7).unwrap().number, 1);
+        table.remove(1);
+        assert_eq!(table.oldest(), 5);
+    }
+
+    #[test]
+    fn names_and_numbers() {
+        let path = segment_path(Path::new("/x"), 42);
+        assert_eq!(segment_number(path.file_name().unwrap().to_str().unwrap()), Some(42));
+        for junk in [
+            "spare",
+            "1.seg",
+            "0000000000000000000x.seg",
+            "00000000000000000001.tmp",
+            "99999999999999999999.seg",
+        ] {
+            assert_eq!(segment_number(junk), None, "{junk}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The log as a whole: what survives, what is refused, what is found.
+
+mod damage;
+mod faults;
+mod model_check;
+mod plain;
+mod support;
