@@ -13,11 +13,12 @@ use deid::Policy;
 use model::Slug;
 use profile::Catalogue;
 use serde::de::DeserializeOwned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::document::{
-    Destination, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Document, FEEDS_MAX, Feed, Gateway, Operations, PolicyFile,
+    DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, Operations,
+    PolicyFile,
 };
 use crate::finding::Finding;
 
@@ -49,10 +50,15 @@ pub fn check_file(path: &Path) -> Result<Checked, Vec<Finding>> {
     let name = path.display().to_string();
     let unreadable = |why: String, hint: &str| vec![Finding::at(&name, "", 0..0, why, Some(hint.to_owned()))];
     let size = std::fs::metadata(path)
-        .map_err(|e| unreadable(format!("cannot be read: {e}"), "give the path of the configuration with --config"))?
+        .map_err(|e| {
+            unreadable(format!("cannot be read: {e}"), "give the path of the configuration with --config")
+        })?
         .len();
     if size > DOCUMENT_BYTES_MAX as u64 {
-        return Err(unreadable(format!("is {size} bytes long"), &format!("at most {DOCUMENT_BYTES_MAX} are taken")));
+        return Err(unreadable(
+            format!("is {size} bytes long"),
+            &format!("at most {DOCUMENT_BYTES_MAX} are taken"),
+        ));
     }
     let text = std::fs::read_to_string(path)
         .map_err(|e| unreadable(format!("cannot be read: {e}"), "the document is TOML in UTF-8"))?;
@@ -86,35 +92,40 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     let gateway: Option<Gateway> = if table.contains_key("gateway") {
         c.section(&table, "gateway")
     } else {
-        c.error(0..0, "the section [gateway] is missing", Some("it begins with: [gateway]\nid = \"ward-3\"".into()));
+        c.error(
+            0..0,
+            "the section [gateway] is missing",
+            Some("it begins with: [gateway]\nid = \"ward-3\"".into()),
+        );
         None
     };
     let spool: Option<spool::Config> = c.section_or_default(&table, "spool");
     let web: Option<web::Config> = c.section_or_default(&table, "web");
     let operations: Option<Operations> = c.section_or_default(&table, "operations");
-    let feeds: Vec<(Feed, Range<usize>)> = c.sections(&table, "feed", FEEDS_MAX);
-    let destinations: Vec<(Destination, Range<usize>)> = c.sections(&table, "destination", DESTINATIONS_MAX);
-    let policies: Vec<(PolicyFile, Range<usize>)> = c.sections(&table, "policy", DESTINATIONS_MAX);
+    let feeds: Vec<Section<Feed>> = c.sections(&table, "feed", FEEDS_MAX);
+    let destinations: Vec<Section<Destination>> = c.sections(&table, "destination", DESTINATIONS_MAX);
+    let policies: Vec<Section<PolicyFile>> = c.sections(&table, "policy", DESTINATIONS_MAX);
 
-    c.names("feed", feeds.iter().map(|(f, s)| (&f.name, s)));
-    c.names("destination", destinations.iter().map(|(d, s)| (&d.name, s)));
-    c.names("policy", policies.iter().map(|(p, s)| (&p.name, s)));
-    let names: Vec<String> = destinations.iter().map(|(d, _)| d.name.to_string()).collect();
-    for (n, (feed, span)) in feeds.iter().enumerate() {
-        c.feed(&table, n, feed, span, &names);
+    c.names("feed", feeds.iter().map(|s| (&s.value.name, &s.span)));
+    c.names("destination", destinations.iter().map(|s| (&s.value.name, &s.span)));
+    c.names("policy", policies.iter().map(|s| (&s.value.name, &s.span)));
+    let names: Vec<String> = destinations.iter().map(|s| s.value.name.to_string()).collect();
+    for Section { value: feed, span, index } in &feeds {
+        c.feed(&table, *index, feed, span, &names);
     }
     let own: BTreeMap<String, PathBuf> =
-        policies.iter().map(|(p, _)| (p.name.to_string(), base.join(&p.file))).collect();
+        policies.iter().map(|s| (s.value.name.to_string(), base.join(&s.value.file))).collect();
     let mut compiled = HashMap::new();
-    for (n, (p, span)) in policies.iter().enumerate() {
+    for Section { value: p, span, index: n } in &policies {
+        let n = *n;
         if BUILT_IN_POLICIES.contains(&p.name.as_str()) {
             let span = at(&table, "policy", n, &["name"]).unwrap_or_else(|| span.clone());
             c.error(span, format!("`{}` is a built-in policy", p.name), Some("choose another name".into()));
         }
         c.policy_file(&table, n, p, base, &mut compiled);
     }
-    for (n, (destination, span)) in destinations.iter().enumerate() {
-        c.destination(&table, n, destination, span, base, gateway.as_ref(), &own, &mut compiled);
+    for Section { value: destination, span, index } in &destinations {
+        c.destination(&table, *index, destination, span, base, gateway.as_ref(), &own, &mut compiled);
     }
     c.listeners(&table, &feeds, web.as_ref(), operations.as_ref());
     if feeds.is_empty() {
@@ -130,7 +141,8 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
         });
         c.error(span, error.to_string(), None);
     }
-    let own_key = table.get("spool").and_then(|s| s.get_ref().as_table()).is_some_and(|t| t.contains_key("key_file"));
+    let own_key =
+        table.get("spool").and_then(|s| s.get_ref().as_table()).is_some_and(|t| t.contains_key("key_file"));
     if let (true, Some(gateway), Some(mut spool), Some(web), Some(operations)) =
         (c.errors.is_empty(), gateway, spool, web, operations)
     {
@@ -142,15 +154,22 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
             spool,
             web,
             operations,
-            feeds: feeds.into_iter().map(|(f, _)| f).collect(),
-            destinations: destinations.into_iter().map(|(d, _)| d).collect(),
-            policies: policies.into_iter().map(|(p, _)| p).collect(),
+            feeds: feeds.into_iter().map(|s| s.value).collect(),
+            destinations: destinations.into_iter().map(|s| s.value).collect(),
+            policies: policies.into_iter().map(|s| s.value).collect(),
         };
         resolve(&mut document, base);
         return Ok(Checked { document, policies: compiled, warnings: c.warnings });
     }
     c.errors.sort_by_key(|f| (f.line, f.column));
     Err(c.errors)
+}
+
+/// One entry of a list of sections, with its place in the document.
+struct Section<T> {
+    value: T,
+    span: Range<usize>,
+    index: usize,
 }
 
 struct Checker<'a> {
@@ -174,7 +193,11 @@ impl Checker<'_> {
         self.read(value, name)
     }
 
-    fn section_or_default<T: DeserializeOwned + Default>(&mut self, table: &DeTable<'_>, name: &str) -> Option<T> {
+    fn section_or_default<T: DeserializeOwned + Default>(
+        &mut self,
+        table: &DeTable<'_>,
+        name: &str,
+    ) -> Option<T> {
         if table.contains_key(name) { self.section(table, name) } else { Some(T::default()) }
     }
 
@@ -183,7 +206,7 @@ impl Checker<'_> {
         table: &DeTable<'_>,
         name: &str,
         max: usize,
-    ) -> Vec<(T, Range<usize>)> {
+    ) -> Vec<Section<T>> {
         let Some(value) = table.get(name) else { return Vec::new() };
         let Some(array) = value.get_ref().as_array() else {
             let hint = format!("write [[{name}]], in double brackets: there may be several");
@@ -191,9 +214,20 @@ impl Checker<'_> {
             return Vec::new();
         };
         if array.len() > max {
-            self.error(value.span(), format!("{} entries of `{name}`", array.len()), Some(format!("at most {max}")));
+            self.error(
+                value.span(),
+                format!("{} entries of `{name}`", array.len()),
+                Some(format!("at most {max}")),
+            );
         }
-        array.iter().take(max).filter_map(|item| Some((self.read(item, name)?, item.span()))).collect()
+        array
+            .iter()
+            .take(max)
+            .enumerate()
+            .filter_map(|(index, item)| {
+                Some(Section { value: self.read(item, name)?, span: item.span(), index })
+            })
+            .collect()
     }
 
     fn read<T: DeserializeOwned>(&mut self, value: &Spanned<DeValue<'_>>, section: &str) -> Option<T> {
@@ -218,7 +252,14 @@ impl Checker<'_> {
         }
     }
 
-    fn feed(&mut self, table: &DeTable<'_>, n: usize, feed: &Feed, span: &Range<usize>, destinations: &[String]) {
+    fn feed(
+        &mut self,
+        table: &DeTable<'_>,
+        n: usize,
+        feed: &Feed,
+        span: &Range<usize>,
+        destinations: &[String],
+    ) {
         match (&feed.mllp, &feed.mqtt) {
             (Some(_), None) | (None, Some(_)) => {}
             (None, None) => self.error(
@@ -232,11 +273,10 @@ impl Checker<'_> {
                 Some("make it two feeds".into()),
             ),
         }
-        let said = feed
-            .mllp
-            .as_ref()
-            .and_then(|m| m.check().err().map(|e| ("mllp", e.to_string())))
-            .or_else(|| feed.mqtt.as_ref().and_then(|m| m.check().err().map(|e| ("mqtt", e.to_string()))));
+        let said =
+            feed.mllp.as_ref().and_then(|m| m.check().err().map(|e| ("mllp", e.to_string()))).or_else(|| {
+                feed.mqtt.as_ref().and_then(|m| m.check().err().map(|e| ("mqtt", e.to_string())))
+            });
         if let Some((kind, message)) = said {
             self.error(at(table, "feed", n, &[kind]).unwrap_or_else(|| span.clone()), message, None);
         }
@@ -244,7 +284,8 @@ impl Checker<'_> {
             if !destinations.iter().any(|d| d == name.as_str()) {
                 let span = at(table, "feed", n, &["destinations"]).unwrap_or_else(|| span.clone());
                 let known: Vec<&str> = destinations.iter().map(String::as_str).collect();
-                let hint = did_you_mean(name.as_str(), &known).unwrap_or_else(|| list("destinations", &known));
+                let hint =
+                    did_you_mean(name.as_str(), &known).unwrap_or_else(|| list("destinations", &known));
                 self.error(span, format!("there is no destination `{name}`"), Some(hint));
             }
         }
@@ -283,12 +324,21 @@ impl Checker<'_> {
             Err(e) => {
                 let shown = path.display().to_string();
                 let offset = offset_of(&text, e.line, e.column);
-                self.errors.push(Finding::at(&shown, &text, offset..offset + 1, e.message.clone(), e.hint.clone()));
+                self.errors.push(Finding::at(
+                    &shown,
+                    &text,
+                    offset..offset + 1,
+                    e.message.clone(),
+                    e.hint.clone(),
+                ));
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call, and each argument is another part of the document")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call, and each argument is another part of the document"
+    )]
     fn destination(
         &mut self,
         table: &DeTable<'_>,
@@ -350,10 +400,14 @@ impl Checker<'_> {
                     let named = tls::peer_gateway(identity.chain());
                     if named.as_ref().ok() != Some(&gateway.id) {
                         let message = match named {
-                            Ok(other) => format!("the certificate names gateway `{other}`, the box is `{}`", gateway.id),
+                            Ok(other) => format!(
+                                "the certificate names gateway `{other}`, the box is `{}`",
+                                gateway.id
+                            ),
                             Err(e) => e.to_string(),
                         };
-                        let hint = format!("the certificate needs the SAN URI {}", tls::gateway_uri(&gateway.id));
+                        let hint =
+                            format!("the certificate needs the SAN URI {}", tls::gateway_uri(&gateway.id));
                         self.error(within(&["lakehouse", "certificate"]), message, Some(hint));
                     }
                 }
@@ -364,7 +418,7 @@ impl Checker<'_> {
     fn listeners(
         &mut self,
         table: &DeTable<'_>,
-        feeds: &[(Feed, Range<usize>)],
+        feeds: &[Section<Feed>],
         web: Option<&web::Config>,
         operations: Option<&Operations>,
     ) {
@@ -374,15 +428,17 @@ impl Checker<'_> {
             .map(|w| (w.listen, "web".to_owned(), single("web")))
             .into_iter()
             .chain(operations.map(|o| (o.listen, "operations".to_owned(), single("operations"))));
-        let of_feeds = feeds.iter().enumerate().filter_map(|(n, (f, span))| {
-            let span = at(table, "feed", n, &["mllp", "listen"]).unwrap_or_else(|| span.clone());
+        let of_feeds = feeds.iter().filter_map(|Section { value: f, span, index }| {
+            let span = at(table, "feed", *index, &["mllp", "listen"]).unwrap_or_else(|| span.clone());
             Some((f.mllp.as_ref()?.listen, format!("feed `{}`", f.name), span))
         });
         for (address, who, span) in fixed.chain(of_feeds) {
             let clash = taken.iter().find(|(other, _)| {
                 address.port() != 0
                     && other.port() == address.port()
-                    && (other.ip() == address.ip() || other.ip().is_unspecified() || address.ip().is_unspecified())
+                    && (other.ip() == address.ip()
+                        || other.ip().is_unspecified()
+                        || address.ip().is_unspecified())
             });
             if let Some((_, other)) = clash {
                 let message = format!("{who} listens on {address}, and so does {other}");
@@ -418,14 +474,19 @@ fn explain(message: &str, section: &str) -> (String, Option<String>) {
 }
 
 fn list(what: &str, known: &[&str]) -> String {
-    if known.is_empty() { format!("there are no {what} yet") } else { format!("{what} are {}", known.join(", ")) }
+    if known.is_empty() {
+        format!("there are no {what} yet")
+    } else {
+        format!("{what} are {}", known.join(", "))
+    }
 }
 
 fn did_you_mean(word: &str, known: &[&str]) -> Option<String> {
     known
         .iter()
         .map(|k| (strsim::jaro_winkler(word, k), k))
-        .filter(|(likeness, _)| *likeness >= LIKENESS_MIN)
+        // Short words are unlike by proportion, though only two letters changed places.
+        .filter(|(likeness, k)| *likeness >= LIKENESS_MIN || strsim::osa_distance(word, k) == 1)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, k)| format!("did you mean `{k}`?"))
 }

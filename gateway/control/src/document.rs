@@ -122,10 +122,9 @@ impl TryFrom<String> for Start {
         match text.as_str() {
             "now" => Ok(Self(pipeline::Start::Now)),
             "oldest" => Ok(Self(pipeline::Start::Oldest)),
-            other => other
-                .parse::<RecordId>()
-                .map(|id| Self(pipeline::Start::At(id)))
-                .map_err(|_| "start is \"now\", \"oldest\" or a record's name such as \"clinical-1-42\"".to_owned()),
+            other => other.parse::<RecordId>().map(|id| Self(pipeline::Start::At(id))).map_err(|_| {
+                "start is \"now\", \"oldest\" or a record's name such as \"clinical-1-42\"".to_owned()
+            }),
         }
     }
 }

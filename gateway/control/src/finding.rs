@@ -64,7 +64,8 @@ pub fn render(findings: &[Finding]) -> String {
         let (line, width) = &f.excerpt;
         let gutter = f.line.to_string();
         let pad = " ".repeat(gutter.len());
-        let indent: String = line.chars().take(f.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let indent: String =
+            line.chars().take(f.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         // Writing to a String does not fail.
         let written = writeln!(
             out,

@@ -35,6 +35,8 @@ use crate::status::{DeliveryState, Gauge};
 
 /// Most numbers in one batch, records and skips.
 const BATCH_SEQS_MAX: u64 = 20_000;
+/// Most runs of skips in one batch, so that what became of it fits one value of the state store.
+const SKIP_RUNS_MAX: usize = 200;
 /// How long a batch that is nothing but skips waits for company.
 const SKIPS_LINGER: Duration = Duration::from_secs(1);
 /// Records shaped before other tasks get a turn.
@@ -174,9 +176,10 @@ impl<D: Destination> Delivery<D> {
             let Some(built) = self.build(&log, &mut reader, stop).await? else { return Ok(()) };
             self.gauge.set_state(DeliveryState::Delivering, self.clock.now());
             let attempt = settled_of(&built.batch, None);
+            let earlier = self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
             self.cursors.intend(&attempt)?;
             let committed = self.destination.send(&built.batch).await?;
-            self.settle(&log, &built, &committed).await?;
+            self.settle(&log, &built, earlier, &committed).await?;
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -273,6 +276,7 @@ impl<D: Destination> Delivery<D> {
         loop {
             let full = releases.len() >= self.limits.records_max
                 || bytes >= self.limits.bytes_max
+                || skipped.len() >= SKIP_RUNS_MAX
                 || next.saturating_sub(first) >= BATCH_SEQS_MAX;
             if full {
                 break;
@@ -375,15 +379,24 @@ impl<D: Destination> Delivery<D> {
         Ok(Built { batch, released })
     }
 
-    async fn settle(&mut self, log: &Log, built: &Built, committed: &Committed) -> Result<(), Ended> {
-        let landed = &committed.landed;
-        if landed.manifest_sha256 != committed.manifest_sha256 {
+    /// `earlier` is the attempt at the same range whose answer was lost, if there was one.
+    async fn settle(
+        &mut self,
+        log: &Log,
+        built: &Built,
+        earlier: Option<Settled>,
+        committed: &Committed,
+    ) -> Result<(), Ended> {
+        let mut settled = settled_of(&built.batch, Some(committed));
+        if !committed.is_ours() {
             self.audit(
                 AuditAction::ManifestMismatch,
                 format!("{}..={}: an earlier attempt stands", built.batch.first, built.batch.last),
             )?;
+            // It arrived after all, between our question and the second attempt: its receipts are the true ones.
+            settled.policy = earlier.as_ref().and_then(|e| e.policy.clone());
+            settled.skipped = earlier.map(|e| e.skipped).unwrap_or_default();
         }
-        let settled = settled_of(&built.batch, Some(committed));
         self.cursors.settle(&mut self.cursor, &settled).await?;
         self.gauge.delivered(built.released, &built.batch.skipped, committed);
         self.moved(log);

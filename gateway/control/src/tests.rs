@@ -1,0 +1,168 @@
+//! Documents and what is said about them.
+
+use std::path::Path;
+
+use model::Timestamp;
+use tls::throwaway::Authority;
+
+use super::*;
+
+fn certificates(dir: &Path) {
+    let (from, to) = (Timestamp::from_micros(0), Timestamp::from_micros(4_000_000_000_000_000));
+    let authority = Authority::new("test", from, to).unwrap();
+    authority.write(&dir.join("ca.pem")).unwrap();
+    authority
+        .gateway(&"ward-3".parse().unwrap(), from, to)
+        .unwrap()
+        .write(&dir.join("gw.pem"), &dir.join("gw.key"))
+        .unwrap();
+}
+
+const MINIMAL: &str = r#"
+[gateway]
+id = "ward-3"
+data_dir = "data"
+
+[[feed]]
+name = "adt"
+[feed.mllp]
+listen = "0.0.0.0:2575"
+
+[[destination]]
+name = "lake"
+policy = "treatment"
+[destination.lakehouse]
+url = "https://landing.example:9443"
+ca = "ca.pem"
+certificate = "gw.pem"
+key = "gw.key"
+"#;
+
+#[test]
+fn a_minimal_document_is_enough_and_its_paths_become_absolute() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let checked = check("gateway.toml", MINIMAL, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let document = checked.document;
+    assert_eq!(document.gateway.data_dir, dir.path().join("data"));
+    assert_eq!(
+        document.spool.key_file,
+        dir.path().join("data/root.key"),
+        "the key lies with the data unless told"
+    );
+    assert_eq!(document.destinations[0].lakehouse.as_ref().unwrap().ca, dir.path().join("ca.pem"));
+    assert!(checked.policies.contains_key("treatment"));
+    assert_eq!(checked.warnings, vec![]);
+}
+
+/// Every mistake in one run, each with its place.
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let text = r#"[gateway]
+id = "Ward 3"
+
+[spool]
+segment_bytes = 12
+
+[wbe]
+listen = "0.0.0.0:8443"
+
+[[feed]]
+name = "adt"
+destinations = ["lkae"]
+[feed.mllp]
+listen = "0.0.0.0:9090"
+idle_timeout = 5
+
+[[feed]]
+name = "nowhere"
+
+[[feed]]
+name = "oximeter"
+[feed.mqtt]
+url = "mqtt://127.0.0.1:1883"
+client_id = "w"
+topics = ["ward/+/plx"]
+profile = "bluetooth.plxx"
+
+[[destination]]
+name = "lake"
+policy = "none"
+[destination.lakehouse]
+url = "http://landing.example"
+ca = "absent.pem"
+certificate = "gw.pem"
+key = "gw.key"
+
+[[destination]]
+name = "lake"
+policy = "safe-harbour"
+"#;
+    let findings = check("gateway.toml", text, dir.path()).unwrap_err();
+    let shown = render(&findings).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn what_is_no_toml_is_said_with_its_place() {
+    let findings = check("g.toml", "[gateway\nid = 3\n[[feed]\n", Path::new(".")).unwrap_err();
+    assert_eq!((findings[0].line, findings[0].file.as_str()), (1, "g.toml"));
+}
+
+#[test]
+fn a_certificate_of_another_gateway_is_noticed_before_the_landing_does() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let findings = check("g.toml", &MINIMAL.replace("ward-3", "ward-4"), dir.path()).unwrap_err();
+    assert_eq!(findings.len(), 1, "{}", render(&findings));
+    assert!(
+        findings[0].message.contains("names gateway `ward-3`, the box is `ward-4`"),
+        "{}",
+        findings[0].message
+    );
+}
+
+#[test]
+fn a_policy_of_the_site_is_compiled_and_its_mistakes_are_shown_in_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let text = format!("{MINIMAL}\n[[policy]]\nname = \"ours\"\nfile = \"ours.toml\"\n")
+        .replace("\"treatment\"", "\"ours\"");
+    std::fs::write(dir.path().join("ours.toml"), "label = \"safe-harbor\"\nwhatever = 1\n").unwrap();
+    let findings = check("g.toml", &text, dir.path()).unwrap_err();
+    assert!(findings.iter().any(|f| f.file.ends_with("ours.toml")), "{}", render(&findings));
+}
+
+#[test]
+fn no_two_listeners_share_a_port() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let findings =
+        check("g.toml", &MINIMAL.replace("0.0.0.0:2575", "127.0.0.1:8443"), dir.path()).unwrap_err();
+    assert_eq!(findings.len(), 1);
+    assert!(findings[0].message.contains("and so does web"), "{}", findings[0].message);
+    assert_eq!(findings[0].line, 9);
+}
+
+#[test]
+fn an_unreadable_file_is_a_finding() {
+    let findings = check_file(Path::new("/nonexistent/gateway.toml")).unwrap_err();
+    assert!(findings[0].message.contains("cannot be read"), "{}", findings[0].message);
+}
+
+/// The published schema is the one that the code means. `UPDATE=1 cargo test -p wardgate-control` writes it.
+#[test]
+fn the_published_schema_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/gateway.schema.json");
+    let current = format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap());
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &current).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        current,
+        "run: UPDATE=1 cargo test -p wardgate-control"
+    );
+}
