@@ -19,6 +19,7 @@ const SHAPES = {
   light: { colorScheme: "light" },
   dark: { colorScheme: "dark" },
   narrow: { colorScheme: "light", viewport: { width: 320, height: 700 } },
+  tablet: { colorScheme: "light", viewport: { width: 900, height: 800 } },
   "narrow-dark": { colorScheme: "dark", viewport: { width: 320, height: 700 } },
   // 200 % zoom of 1280 px is a window of 640 px.
   zoomed: { colorScheme: "light", viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 },
@@ -47,6 +48,7 @@ async function look(page, name, { scripts }) {
     const cut = await page.evaluate(() =>
       [...document.querySelectorAll("body *")]
         .filter((e) => e.children.length === 0 && e.textContent.trim() && !e.closest("pre, thead, svg"))
+        .filter((e) => getComputedStyle(e).clipPath === "none")
         .filter((e) => getComputedStyle(e).overflowX !== "visible" && e.scrollWidth > e.clientWidth + 1)
         .map((e) => e.outerHTML.slice(0, 120)),
     );

@@ -9,6 +9,9 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::pages::error::Failure;
 
+/// How browsers keep an asset.
+pub(crate) const KEEP: &str = "public, max-age=31536000, immutable";
+
 struct Asset {
     stem: &'static str,
     extension: &'static str,
@@ -67,7 +70,7 @@ pub(crate) async fn show(Path(file): Path<String>) -> Response {
     let Some((_, asset)) = found else { return Failure::not_found().into_response() };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        (header::CACHE_CONTROL, HeaderValue::from_static(KEEP)),
     ];
     (headers, asset.body).into_response()
 }

@@ -63,10 +63,14 @@ pub(crate) fn when(at: Timestamp) -> Markup {
     html! { time datetime=(text) { (date) " " (time) " UTC" } }
 }
 
-/// The date alone.
+/// The date in UTC.
+pub(crate) fn date(at: Timestamp) -> String {
+    at.to_string().chars().take_while(|c| *c != 'T').collect()
+}
+
+/// The date, readable by programs too.
 pub(crate) fn day(at: Timestamp) -> Markup {
-    let text = at.to_string();
-    let date = text.split('T').next().unwrap_or(&text);
+    let date = date(at);
     html! { time datetime=(date) { (date) } }
 }
 

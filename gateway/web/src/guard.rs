@@ -146,10 +146,11 @@ fn refusal(app: &Shared, request: &Request) -> Option<Failure> {
 
 /// Turns failures into what the asker can read, and adds the headers.
 fn finish(app: &Shared, mut answer: Response, for_programs: bool) -> Response {
-    if let Some(failure) = answer.extensions_mut().remove::<Failure>() {
+    let failure = answer.extensions_mut().remove::<Failure>().or_else(|| bare_error(&answer));
+    if let Some(failure) = failure {
         let headers = std::mem::take(answer.headers_mut());
         answer = if for_programs { failure.problem() } else { failure.page(app) };
-        for name in [header::RETRY_AFTER, header::ALLOW, header::SET_COOKIE] {
+        for name in [header::RETRY_AFTER, header::ALLOW, header::SET_COOKIE, header::WWW_AUTHENTICATE] {
             if let Some(value) = headers.get(&name) {
                 answer.headers_mut().insert(name, value.clone());
             }
@@ -159,12 +160,29 @@ fn finish(app: &Shared, mut answer: Response, for_programs: bool) -> Response {
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // Only what carries a digest in its name, and nothing of this box, may be kept.
+    if headers.get(header::CACHE_CONTROL).is_none_or(|value| value != crate::assets::KEEP) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     if app.trusted_certificate {
         headers
             .insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(STRICT_TRANSPORT_SECURITY));
     }
     answer
+}
+
+/// An error that came from below (a query that cannot be read, say), in the words of no page of ours.
+fn bare_error(answer: &Response) -> Option<Failure> {
+    let status = answer.status();
+    let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+    let ours = kind.starts_with("text/html") || kind.contains("json");
+    ((status.is_client_error() || status.is_server_error()) && !ours).then(|| {
+        Failure::new(
+            status,
+            "That cannot be answered",
+            "The request was not understood. Go to the overview and begin there.",
+        )
+    })
 }
 
 #[cfg(test)]

@@ -151,11 +151,12 @@ pub(crate) fn page(
     view: &View,
     session: &Session,
     snapshot: &Snapshot,
+    parts: &[Part],
     body: &Markup,
 ) -> Markup {
     let gateway = &snapshot.status.gateway;
     let inner = html! {
-        body data-live=(view.events()) {
+        body data-live=(view.events(parts)) {
             a.skip href="#main" { "Skip to content" }
             header.top {
                 div.top-row {
@@ -177,10 +178,14 @@ pub(crate) fn page(
                     }
                 }
             }
-            section.strip #strip aria-label="Status" { (strip(snapshot)) }
+            section.strip aria-label="Status" {
+                div.strip-row {
+                    div #strip { (strip(snapshot)) }
+                    span #live data-state="still" { "Reload to see what is new" }
+                }
+            }
             main #main tabindex="-1" { (body) }
             footer {
-                span #live data-state="still" { "Reload to see what is new" }
                 span #drift role="status" {}
                 span.version { "Wardgate " (snapshot.status.version) }
             }

@@ -4,12 +4,11 @@
 //! **Limits.** [`crate::app::LIVE_PAGES_MAX`] streams, one look every [`LOOK_S`] seconds, a sign of life every
 //! [`ALIVE_S`] seconds. A stream ends with its session and does not prolong it.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderValue};
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -17,6 +16,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use maud::Markup;
 use model::Slug;
+use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -29,9 +29,25 @@ use crate::session::{Token, Use};
 const LOOK_S: u64 = 2;
 /// Seconds between two signs of life, so that a dead connection is noticed.
 const ALIVE_S: u64 = 15;
+/// Most parts of a page.
+const PARTS_MAX: usize = 16;
 
 /// A part of a page that changes: its element's id and its content.
 pub(crate) type Part = (&'static str, Markup);
+
+/// What a page says that it shows: digests of its parts, in their order. A browser that reconnects says what it
+/// began with, and gets what has changed since.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Shown {
+    #[serde(default)]
+    shown: String,
+}
+
+/// Short, because the page carries it; a collision leaves one part as it is until its next change.
+fn digest(html: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, html.as_bytes());
+    hex::encode(digest).chars().take(8).collect()
+}
 
 /// A page that keeps itself up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +77,13 @@ impl View {
         }
     }
 
-    /// Where its events come from.
-    pub(crate) fn events(&self) -> String {
+    /// Where its events come from, for a page that shows `parts` already.
+    pub(crate) fn events(&self, parts: &[Part]) -> String {
+        let shown: Vec<String> = parts.iter().map(|(_, markup)| digest(&markup.0)).collect();
+        format!("{}?shown={}", self.path(), shown.join("."))
+    }
+
+    fn path(&self) -> String {
         match self {
             Self::Overview => "/events/overview".to_owned(),
             Self::Feeds => "/events/feeds".to_owned(),
@@ -88,8 +109,8 @@ struct Watching {
     app: Shared,
     view: View,
     token: Token,
-    /// What the browser has.
-    shown: HashMap<&'static str, String>,
+    /// Digests of what the browser has, in the order of the parts.
+    shown: Vec<String>,
     looks: Interval,
     /// Ready to go out.
     queue: Vec<Event>,
@@ -102,6 +123,7 @@ pub(crate) async fn stream(
     State(app): State<Shared>,
     Extension(token): Extension<Token>,
     Path(page): Path<String>,
+    Query(Shown { shown }): Query<Shown>,
 ) -> Response {
     let Some(view) = View::parse(&page).filter(|view| view.parts(&app.snapshot()).is_some()) else {
         return Failure::not_found().into_response();
@@ -116,18 +138,10 @@ pub(crate) async fn stream(
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
         return answer;
     };
+    let shown = shown.split('.').take(PARTS_MAX).map(str::to_owned).collect();
     let mut looks = tokio::time::interval(Duration::from_secs(LOOK_S));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let watching = Watching {
-        app,
-        view,
-        token,
-        shown: HashMap::new(),
-        looks,
-        queue: Vec::new(),
-        over: false,
-        _place: place,
-    };
+    let watching = Watching { app, view, token, shown, looks, queue: Vec::new(), over: false, _place: place };
     let events = stream::unfold(watching, |mut watching| async move {
         let event = watching.next().await?;
         Some((Ok::<_, Infallible>(event), watching))
@@ -164,14 +178,15 @@ impl Watching {
             self.queue.push(Event::default().event("gone").data("-"));
             return;
         };
-        for (id, markup) in parts {
-            let now = markup.into_string();
-            if self.shown.get(id) == Some(&now) {
+        self.shown.resize(parts.len(), String::new());
+        for ((id, markup), shown) in parts.into_iter().zip(&mut self.shown) {
+            let now = digest(&markup.0);
+            if *shown == now {
                 continue;
             }
-            let data = serde_json::json!({ "id": id, "html": now }).to_string();
+            *shown = now;
+            let data = serde_json::json!({ "id": id, "html": markup.0 }).to_string();
             self.queue.push(Event::default().event("part").data(data));
-            self.shown.insert(id, now);
         }
     }
 }
@@ -186,7 +201,7 @@ mod tests {
         for view in
             [View::Overview, View::Feeds, View::Feed(adt.clone()), View::Destinations, View::Destination(adt)]
         {
-            let events = view.events();
+            let events = view.path();
             assert_eq!(View::parse(events.strip_prefix("/events/").unwrap()), Some(view));
         }
         for bad in ["", "x", "feeds/", "feeds/A", "feeds/a/b", "overview/", "sign-in"] {

@@ -294,7 +294,7 @@ async fn serve(
 /// For whoever speaks HTTP to the HTTPS port. No redirect: it would have to trust the `Host` it was sent.
 const SPEAK_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 61\r\n\
+    Content-Length: 62\r\n\
     Connection: close\r\n\r\n\
     This port speaks HTTPS. Begin the address with \"https://\".\r\n\r\n";
 

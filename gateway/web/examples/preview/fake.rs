@@ -32,6 +32,8 @@ pub(crate) struct Fake {
     pub(crate) accounts: Mutex<Vec<Account>>,
     pub(crate) audited: Mutex<Vec<AuditEvent>>,
     pub(crate) audit_is_broken: AtomicBool,
+    /// Put wherever free text can stand, to see that it stays text.
+    pub(crate) hostile: Mutex<Option<String>>,
     now: fn() -> Timestamp,
     started: Instant,
 }
@@ -43,6 +45,7 @@ impl Fake {
             accounts: Mutex::default(),
             audited: Mutex::default(),
             audit_is_broken: AtomicBool::new(false),
+            hostile: Mutex::default(),
             now,
             started: Instant::now(),
         }
@@ -79,6 +82,9 @@ impl Product for Fake {
         if scene == Scene::Trouble {
             status.held = 3;
             status.disk.free_bytes = 19_200_000_000;
+        }
+        if let Some(text) = &*self.hostile.lock().unwrap_or_else(PoisonError::into_inner) {
+            poison(&mut status, text);
         }
         status
     }
@@ -125,6 +131,21 @@ impl Product for Fake {
     }
 }
 
+/// Every text that is no slug comes from outside.
+fn poison(status: &mut Status, text: &str) {
+    status.not_ready_because.push(text.to_owned());
+    text.clone_into(&mut status.version);
+    for feed in &mut status.feeds {
+        text.clone_into(&mut feed.kind);
+        text.clone_into(&mut feed.listen);
+    }
+    for destination in &mut status.destinations {
+        text.clone_into(&mut destination.kind);
+        text.clone_into(&mut destination.policy);
+        destination.state = DestinationState::Blocked { why: text.to_owned() };
+    }
+}
+
 fn slug(text: &str) -> model::Slug {
     #[expect(clippy::unwrap_used, reason = "names written in this file")]
     text.parse().unwrap()
@@ -134,7 +155,9 @@ fn lane_of(lane: Lane, scene: Scene, t: f64) -> LaneStatus {
     let (last_durable, bytes, budget_bytes) = match (scene, lane) {
         (Scene::Empty | Scene::Quiet, _) => (0, 8192, 20_000_000_000),
         (_, Lane::Urgent) => (1_204, 3_400_000, 2_000_000_000),
-        (Scene::Trouble, Lane::Clinical) => (1_918_233, 17_100_000_000, 20_000_000_000),
+        (Scene::Trouble, Lane::Clinical) => {
+            (1_966_445 + arrived(t, 7.4, 140.0), 17_100_000_000, 20_000_000_000)
+        }
         (_, Lane::Clinical) => (1_918_233 + arrived(t, 7.4, 140.0), 4_120_000_000, 20_000_000_000),
         (_, Lane::Bulk) => (88_021, 31_700_000_000, 80_000_000_000),
     };
@@ -209,8 +232,10 @@ fn destinations(scene: Scene, t: f64, now: Timestamp) -> Vec<DestinationStatus> 
         }];
     }
     let trouble = scene == Scene::Trouble;
-    let cursor = 1_918_233 + arrived(t, 7.4, 140.0);
-    let behind = if trouble { 48_212 } else { 42 };
+    let last = if trouble { 1_966_445 } else { 1_918_233 } + arrived(t, 7.4, 140.0);
+    let cursor = if trouble { 1_918_233 } else { last - 42 };
+    // In trouble, the last delivery was a while before the preview began.
+    let behind = last - cursor;
     let since = Timestamp::from_micros(now.micros() - 4_980 * 1_000_000);
     vec![
         DestinationStatus {
@@ -227,10 +252,10 @@ fn destinations(scene: Scene, t: f64, now: Timestamp) -> Vec<DestinationStatus> 
             },
             lanes: vec![
                 lane(Lane::Urgent, 1_204, 0, None),
-                lane(Lane::Clinical, cursor - behind, behind, Some(if trouble { 4_980 } else { 1 })),
+                lane(Lane::Clinical, cursor, behind, Some(if trouble { 4_980 } else { 1 })),
                 lane(Lane::Bulk, 88_021, 0, None),
             ],
-            delivered: cursor - behind + 89_225,
+            delivered: cursor + 89_225,
             skipped: 12,
             held: 0,
             certificate_expires_at: in_days(if trouble { 19 } else { 412 }),
@@ -250,10 +275,15 @@ fn destinations(scene: Scene, t: f64, now: Timestamp) -> Vec<DestinationStatus> 
             },
             lanes: vec![
                 lane(Lane::Urgent, 1_204, 0, None),
-                lane(Lane::Clinical, 1_918_233, 0, None),
+                lane(
+                    Lane::Clinical,
+                    if trouble { 1_964_310 } else { last },
+                    if trouble { last - 1_964_310 } else { 0 },
+                    trouble.then_some(610),
+                ),
                 lane(Lane::Bulk, 88_021, 0, None),
             ],
-            delivered: 1_916_020 + arrived(t, 7.2, 140.0),
+            delivered: 1_916_020 + if trouble { 0 } else { arrived(t, 7.2, 140.0) },
             skipped: 4_310,
             held: if trouble { 3 } else { 0 },
             certificate_expires_at: in_days(412),

@@ -112,6 +112,13 @@ fn name_rule() -> String {
 
 fn page(app: &Shared, form: &Anonymous, code: &str, name: &str, errors: &Errors) -> Markup {
     let gateway = app.product.status().gateway;
+    // Whoever has made a mistake stands where it is.
+    let focus = match errors {
+        Errors { name: Some(_), .. } => "name",
+        Errors { password: Some(_), .. } => "password",
+        Errors { again: Some(_), .. } => "again",
+        _ => "code",
+    };
     let body = html! {
         p.kicker { "New box" }
         h1 { "Claim this gateway" }
@@ -127,7 +134,7 @@ fn page(app: &Shared, form: &Anonymous, code: &str, name: &str, errors: &Errors)
                 input #code.code name="code" type="text" value=(code) required maxlength="64"
                     autocomplete="one-time-code" autocapitalize="characters" spellcheck="false"
                     aria-describedby=[errors.code.as_ref().map(|_| "code-error")]
-                    aria-invalid=[errors.code.as_ref().map(|_| "true")] autofocus;
+                    aria-invalid=[errors.code.as_ref().map(|_| "true")] autofocus[focus == "code"];
                 (layout::field_error("code-error", errors.code.as_deref()))
             }
             div.field {
@@ -135,7 +142,7 @@ fn page(app: &Shared, form: &Anonymous, code: &str, name: &str, errors: &Errors)
                 input #name name="name" type="text" value=(name) required maxlength="32" autocomplete="username"
                     autocapitalize="none" spellcheck="false"
                     aria-describedby=[errors.name.as_ref().map(|_| "name-error")]
-                    aria-invalid=[errors.name.as_ref().map(|_| "true")];
+                    aria-invalid=[errors.name.as_ref().map(|_| "true")] autofocus[focus == "name"];
                 (layout::field_error("name-error", errors.name.as_deref()))
             }
             div.field {
@@ -143,7 +150,7 @@ fn page(app: &Shared, form: &Anonymous, code: &str, name: &str, errors: &Errors)
                 input #password name="password" type="password" required minlength="15" maxlength="512"
                     autocomplete="new-password"
                     aria-describedby=(if errors.password.is_some() { "password-hint password-error" } else { "password-hint" })
-                    aria-invalid=[errors.password.as_ref().map(|_| "true")];
+                    aria-invalid=[errors.password.as_ref().map(|_| "true")] autofocus[focus == "password"];
                 p.hint #password-hint { "At least 15 characters. A few words in a row are easy to remember." }
                 (layout::field_error("password-error", errors.password.as_deref()))
             }
@@ -151,7 +158,7 @@ fn page(app: &Shared, form: &Anonymous, code: &str, name: &str, errors: &Errors)
                 label for="again" { "The same password again" }
                 input #again name="again" type="password" required maxlength="512" autocomplete="new-password"
                     aria-describedby=[errors.again.as_ref().map(|_| "again-error")]
-                    aria-invalid=[errors.again.as_ref().map(|_| "true")];
+                    aria-invalid=[errors.again.as_ref().map(|_| "true")] autofocus[focus == "again"];
                 (layout::field_error("again-error", errors.again.as_deref()))
             }
             p.actions { button.button.primary type="submit" { "Claim the gateway" } }

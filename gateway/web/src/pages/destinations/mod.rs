@@ -18,9 +18,9 @@ pub(crate) async fn list(State(app): State<Shared>, Extension(session): Extensio
     let body = html! {
         h1 { "Destinations" }
         p.lead { "A destination gets every record that its policy releases, in order, and keeps its own place in the log." }
-        section #destinations aria-label="All destinations" { (place(&parts, "destinations")) }
+        section.solo #destinations aria-label="All destinations" { (place(&parts, "destinations")) }
     };
-    layout::page("Destinations", "/destinations", &View::Destinations, &session, &snapshot, &body)
+    layout::page("Destinations", "/destinations", &View::Destinations, &session, &snapshot, &parts, &body)
 }
 
 /// `GET /destinations/{destination}`.
@@ -38,7 +38,7 @@ pub(crate) async fn show(
         div #destination { (place(&parts, "destination")) }
     };
     let view = View::Destination(name.clone());
-    Ok(layout::page(name.as_str(), "/destinations", &view, &session, &snapshot, &body))
+    Ok(layout::page(name.as_str(), "/destinations", &view, &session, &snapshot, &parts, &body))
 }
 
 /// What changes on the list.
@@ -129,9 +129,10 @@ fn one(destination: &DestinationStatus, now: Timestamp) -> Markup {
             (fact("Skipped with a reason", &html! { (format::count(destination.skipped)) }))
             (fact("Held", &html! { (format::count(destination.held)) }))
             @if let Some(at) = destination.certificate_expires_at {
-                (fact("Our certificate there", &html! {
-                    (layout::state(layout::certificate_tone(at, now), "until ")) " " (format::day(at))
-                }))
+                (fact("Our certificate there", &layout::state(
+                    layout::certificate_tone(at, now),
+                    &format!("until {}", format::date(at)),
+                )))
             }
         }
         (layout::table("How far it has come, by lane", &COLUMNS, lanes))

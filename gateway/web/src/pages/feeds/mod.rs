@@ -21,9 +21,9 @@ pub(crate) async fn list(State(app): State<Shared>, Extension(session): Extensio
     let body = html! {
         h1 { "Feeds" }
         p.lead { "A feed takes records in. Each is written to the encrypted log before its sender gets an answer." }
-        section #feeds aria-label="All feeds" { (place(&parts, "feeds")) }
+        section.solo #feeds aria-label="All feeds" { (place(&parts, "feeds")) }
     };
-    layout::page("Feeds", "/feeds", &View::Feeds, &session, &snapshot, &body)
+    layout::page("Feeds", "/feeds", &View::Feeds, &session, &snapshot, &parts, &body)
 }
 
 /// `GET /feeds/{feed}`.
@@ -40,7 +40,7 @@ pub(crate) async fn show(
         h1 { (name) }
         div #feed { (place(&parts, "feed")) }
     };
-    Ok(layout::page(name.as_str(), "/feeds", &View::Feed(name.clone()), &session, &snapshot, &body))
+    Ok(layout::page(name.as_str(), "/feeds", &View::Feed(name.clone()), &session, &snapshot, &parts, &body))
 }
 
 /// What changes on the list.

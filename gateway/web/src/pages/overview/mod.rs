@@ -25,7 +25,7 @@ pub(crate) async fn show(State(app): State<Shared>, Extension(session): Extensio
         section #destinations aria-label="Destinations" { (place(&parts, "destinations")) }
         section #lanes aria-label="Log" { (place(&parts, "lanes")) }
     };
-    layout::page("Overview", "/", &View::Overview, &session, &snapshot, &body)
+    layout::page("Overview", "/", &View::Overview, &session, &snapshot, &parts, &body)
 }
 
 /// What changes.

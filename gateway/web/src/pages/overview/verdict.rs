@@ -67,7 +67,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Verdict {
         if tone >= Tone::Watch {
             let what =
                 if at < snapshot.now { "A certificate has expired" } else { "A certificate expires soon" };
-            let day: String = at.to_string().chars().take(10).collect();
+            let day = format::date(at);
             add(
                 tone,
                 what.to_owned(),
