@@ -135,7 +135,10 @@ impl<D: Destination> Delivery<D> {
                 };
                 let why = error.to_string();
                 let transient = error.is_transient() || error.may_have_committed();
-                (if transient { DeliveryState::Retrying { why } } else { DeliveryState::Blocked { why } }, retry_after)
+                (
+                    if transient { DeliveryState::Retrying { why } } else { DeliveryState::Blocked { why } },
+                    retry_after,
+                )
             }
             Ended::Ours(error) => {
                 self.breaker().succeeded();
@@ -176,7 +179,8 @@ impl<D: Destination> Delivery<D> {
             let Some(built) = self.build(&log, &mut reader, stop).await? else { return Ok(()) };
             self.gauge.set_state(DeliveryState::Delivering, self.clock.now());
             let attempt = settled_of(&built.batch, None);
-            let earlier = self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
+            let earlier =
+                self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
             self.cursors.intend(&attempt)?;
             let committed = self.destination.send(&built.batch).await?;
             self.settle(&log, &built, earlier, &committed).await?;
@@ -197,7 +201,10 @@ impl<D: Destination> Delivery<D> {
             };
             let grant = self.destination.open(self.lane, &request).await?;
             if grant.epoch > log.epoch() {
-                self.audit(AuditAction::EpochAdopted, format!("epoch {} instead of {proposed}", grant.epoch))?;
+                self.audit(
+                    AuditAction::EpochAdopted,
+                    format!("epoch {} instead of {proposed}", grant.epoch),
+                )?;
                 log.adopt_epoch(grant.epoch)?;
             }
             // Another destination may have raised the lane's epoch meanwhile: then ask again with that one.
@@ -215,7 +222,9 @@ impl<D: Destination> Delivery<D> {
         }
         if grant.watermark > self.cursor.seq {
             let attempt = self.cursors.intended()?.filter(|a| {
-                a.epoch == grant.epoch && a.last == grant.watermark && a.first == self.cursor.seq.saturating_add(1)
+                a.epoch == grant.epoch
+                    && a.last == grant.watermark
+                    && a.first == self.cursor.seq.saturating_add(1)
             });
             let manifest = grant.manifest_sha256.clone().unwrap_or_default();
             let settled = attempt.unwrap_or_else(|| Settled {
@@ -326,7 +335,10 @@ impl<D: Destination> Delivery<D> {
                         }
                         Err(error) => {
                             tracing::error!(record = %id, %error, "an envelope of our own cannot be read");
-                            self.audit(AuditAction::RecordDamaged, format!("the envelope of {id} cannot be read"))?;
+                            self.audit(
+                                AuditAction::RecordDamaged,
+                                format!("the envelope of {id} cannot be read"),
+                            )?;
                             Shaped::Skip(Reason::Quarantined)
                         }
                     };

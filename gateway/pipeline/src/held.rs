@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use model::{
-    AuditAction, AuditEvent, Clock, Envelope, Lane, Provenance, Reason, RecordId, Seq, Slug, Timestamp, codec,
+    AuditAction, AuditEvent, Clock, Envelope, Format, Lane, Provenance, Reason, RecordId, Seq, Slug,
+    Timestamp, codec,
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -307,10 +308,25 @@ impl Held {
         let mut edited = edited;
         for seq in std::iter::once(first).chain(followers) {
             let (item, envelope, payload) = self.read(seq).await?;
-            let payload = edited.take().unwrap_or(payload);
-            let record = append_copy(&self.spool, item.id, &envelope.provenance, destination, &payload).await?;
+            let mut provenance = envelope.provenance;
+            let payload = match edited.take() {
+                // What was no message may be one now that a person has mended it.
+                Some(mended) => {
+                    if provenance.format == Format::Unparsed && hl7::Message::parse(mended.clone()).is_ok() {
+                        provenance.format = Format::Hl7v2;
+                    }
+                    mended
+                }
+                None => payload,
+            };
+            let record = append_copy(&self.spool, item.id, &provenance, destination, &payload).await?;
             self.resolve(seq, Resolution::Released(record), actor).await?;
-            self.audit(actor, AuditAction::RecordReplayed, item.id, format!("released to {destination} as {record}"))?;
+            self.audit(
+                actor,
+                AuditAction::RecordReplayed,
+                item.id,
+                format!("released to {destination} as {record}"),
+            )?;
             new.push(record);
         }
         Ok(new)

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use model::{
-    Append, BoxFuture, Closing, Envelope, Identity, Intake, Lane, Provenance, Receipt, RecordId, Refusal, Slug,
-    Timestamp, Writer, codec,
+    Append, BoxFuture, Closing, Envelope, Identity, Intake, Lane, Provenance, Receipt, RecordId, Refusal,
+    Slug, Timestamp, Writer, codec,
 };
 use serde_bytes::ByteBuf;
 use spool::{Appender, Entry, Keys, Log, Spool};
@@ -35,7 +35,10 @@ struct Taken {
 
 impl LogIntake {
     pub(crate) fn new(spool: Arc<Spool>, lanes: HashMap<Slug, Lane>, seen: Seen) -> Self {
-        let feeds = lanes.into_iter().map(|(name, lane)| (name, Taken { lane, last_at: AtomicI64::new(0) })).collect();
+        let feeds = lanes
+            .into_iter()
+            .map(|(name, lane)| (name, Taken { lane, last_at: AtomicI64::new(0) }))
+            .collect();
         Self(Arc::new(Inner { spool, feeds, seen, stopping: AtomicBool::new(false) }))
     }
 

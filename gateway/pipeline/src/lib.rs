@@ -163,8 +163,13 @@ struct Builder {
 
 impl Builder {
     fn audit(&self, action: AuditAction, subject: &Slug, detail: String) -> Result<(), Error> {
-        let event =
-            AuditEvent { at: self.clock.now(), actor: "system".to_owned(), action, subject: subject.to_string(), detail };
+        let event = AuditEvent {
+            at: self.clock.now(),
+            actor: "system".to_owned(),
+            action,
+            subject: subject.to_string(),
+            detail,
+        };
         Ok(self.spool.audit().record(&event)?)
     }
 
@@ -266,7 +271,8 @@ impl Builder {
                 Beginning { lane, incarnation: log.incarnation().to_owned(), after }
             })
             .collect();
-        let detail = began.iter().map(|b| format!("{} after {}", b.lane, b.after)).collect::<Vec<_>>().join(", ");
+        let detail =
+            began.iter().map(|b| format!("{} after {}", b.lane, b.after)).collect::<Vec<_>>().join(", ");
         self.audit(AuditAction::DestinationAdded, name, detail)?;
         self.journal.add_destination(name, began.clone()).await?;
         Ok(began)

@@ -70,7 +70,9 @@ impl Seen {
     pub(crate) async fn load(spool: &Spool) -> Result<Self, Error> {
         let seen = Self::default();
         let mut stored: Vec<(Key, RecordId)> = Vec::new();
-        for (key, value) in spool.state().scan_prefix(Table::Seen, b"", None, SEEN_MAX.saturating_add(FLUSH_BATCH))? {
+        for (key, value) in
+            spool.state().scan_prefix(Table::Seen, b"", None, SEEN_MAX.saturating_add(FLUSH_BATCH))?
+        {
             if let (Ok(key), Ok(id)) = (Key::try_from(key.as_slice()), codec::decode::<RecordId>(&value)) {
                 stored.push((key, id));
             }
@@ -93,7 +95,9 @@ impl Seen {
             while let Some(entry) = reader.next().await? {
                 let Entry::Record(record) = entry else { continue };
                 let Ok(envelope) = codec::decode::<Envelope>(&record.meta) else { continue };
-                let Some(key) = envelope.identity.and_then(|i| Key::try_from(i.as_slice()).ok()) else { continue };
+                let Some(key) = envelope.identity.and_then(|i| Key::try_from(i.as_slice()).ok()) else {
+                    continue;
+                };
                 seen.remember(key, RecordId { lane, epoch: log.epoch(), seq: record.seq }, true);
             }
         }

@@ -112,7 +112,9 @@ impl Gauge {
 
     /// A record not yet settled was read.
     pub(crate) fn saw(&self, received_at: Timestamp) {
-        self.with(|s| s.oldest_unsent_at = Some(s.oldest_unsent_at.map_or(received_at, |o| o.min(received_at))));
+        self.with(|s| {
+            s.oldest_unsent_at = Some(s.oldest_unsent_at.map_or(received_at, |o| o.min(received_at)))
+        });
     }
 
     pub(crate) fn delivered(&self, rows: u64, skipped: &[Skip], committed: &Committed) {
