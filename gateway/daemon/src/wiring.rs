@@ -1,5 +1,6 @@
 //! All wiring in one `build`: what is made of what, and in which order it stops.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::feeds::{FeedHandle, SourceHandle};
 use crate::operations;
 use crate::product::{Gateway, Target};
 
+/// Nobody but the daemon's own user has any business there.
+const DATA_DIR_MODE: u32 = 0o700;
 /// How often certificate files are looked at.
 const CERTIFICATE_CHECK_EVERY: Duration = Duration::from_secs(10);
 
@@ -50,7 +53,11 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
     let Checked { document, policies, .. } = checked;
     let id = document.gateway.id.clone();
     let data_dir = document.gateway.data_dir.clone();
-    std::fs::create_dir_all(&data_dir).with_context(|| format!("{} cannot be made", data_dir.display()))?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(DATA_DIR_MODE)
+        .create(&data_dir)
+        .with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let keys = Keys::from_file(&document.spool.key_file, true)?;
     let spool_dir = data_dir.join(SPOOL_DIR);
     let spool = open_spool(&spool_dir, &document.spool, keys, &id, &clock).await?;

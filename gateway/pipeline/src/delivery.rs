@@ -117,6 +117,7 @@ impl<D: Destination> Delivery<D> {
     /// One session; says how long to wait before the next, or nothing when told to stop.
     async fn attempt(&mut self, backoff: &mut Backoff, stop: &CancellationToken) -> Option<Duration> {
         let before = self.cursor.seq;
+        self.look_at_oldest().await;
         let ended = self.session(stop).await;
         if self.cursor.seq > before {
             backoff.succeeded();
@@ -150,6 +151,16 @@ impl<D: Destination> Delivery<D> {
             retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "delivery is interrupted");
         self.gauge.set_state(state, self.clock.now());
         Some(wait)
+    }
+
+    /// So that the status can say how long the oldest record has waited, also while nothing can be sent.
+    async fn look_at_oldest(&self) {
+        let oldest = self.spool.lane(self.lane).get(self.cursor.seq.saturating_add(1)).await;
+        if let Ok(Some(Entry::Record(record))) = oldest {
+            if let Ok(envelope) = codec::decode::<Envelope>(&record.meta) {
+                self.gauge.saw(envelope.provenance.received_at);
+            }
+        }
     }
 
     async fn session(&mut self, stop: &CancellationToken) -> Ended {
