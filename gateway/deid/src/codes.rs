@@ -4,6 +4,9 @@
 //! included where there is one; so a name, a number of the patient or a sentence in a code's place does not. Sources: HL7 table 0396
 //! and the systems' own manuals.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::tables::TABLES;
 use crate::units;
 
@@ -119,6 +122,15 @@ const SYSTEMS: [(&str, System, &[&str]); 21] = [
     ("HL7", System::Hl7Table, &[]),
 ];
 
+/// Systems by what senders call them.
+static ALIASES: LazyLock<HashMap<&'static [u8], System>> = LazyLock::new(|| {
+    let aliases = |(_, system, names): &(_, System, &'static [&'static str])| {
+        let system = *system;
+        names.iter().map(move |name| (name.as_bytes(), system))
+    };
+    SYSTEMS.iter().flat_map(aliases).collect()
+});
+
 impl System {
     /// The system of this name in a policy.
     pub fn named(name: &str) -> Option<Self> {
@@ -141,8 +153,8 @@ impl System {
         if hl7_table(sent).is_some() {
             return Some(Self::Hl7Table);
         }
-        let found = |aliases: &[&str]| aliases.iter().any(|a| a.as_bytes().eq_ignore_ascii_case(sent));
-        SYSTEMS.iter().find(|(_, _, aliases)| found(aliases)).map(|(_, system, _)| *system)
+        let known = |sent: &[u8]| ALIASES.get(sent).copied();
+        known(sent).or_else(|| known(&sent.to_ascii_uppercase()))
     }
 
     /// Whether the code has the syntax of this system. `sent` is the system's name as it was sent.

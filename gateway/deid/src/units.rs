@@ -43,7 +43,7 @@ pub fn is_unit(unit: &[u8]) -> bool {
         && words().all(|word| word == "_" || WORDS.contains(word.to_lowercase().trim_start_matches('_')))
 }
 
-/// Whether the unit is a year, in any spelling: then a value above 89 may be an age.
+/// Whether the unit is a year, in any spelling, or an age's unit of years: then a value above 89 may be an age.
 pub(crate) fn is_year(unit: &[u8]) -> bool {
     let lower = unit.trim_ascii().to_ascii_lowercase();
     matches!(
@@ -62,12 +62,10 @@ pub(crate) fn is_year(unit: &[u8]) -> bool {
     )
 }
 
-/// How many of this unit make 90 years, for units of age; `None` where the unit is no unit of time.
+/// How many of this unit make 90 years; `None` where it is no unit that ages are given in.
 pub(crate) fn ninety_years(unit: &[u8]) -> Option<f64> {
     let lower = unit.trim_ascii().to_ascii_lowercase();
     Some(match lower.as_slice() {
-        b"" => 90.0,
-        _ if is_year(unit) => 90.0,
         b"mo" | b"mos" | b"month" | b"months" | b"mo_j" => 90.0 * 12.0,
         b"wk" | b"wks" | b"week" | b"weeks" => 90.0 * 52.17,
         b"d" | b"day" | b"days" => 90.0 * 365.25,

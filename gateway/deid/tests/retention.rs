@@ -1,6 +1,15 @@
 //! What the rules must not lose: clinical numbers and codes of the public test data, byte for byte. Skipped with a
 //! note where the data is not there.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells what it measured"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

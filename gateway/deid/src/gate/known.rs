@@ -1,5 +1,6 @@
 //! The strings by which a record knows its people, from where HL7 puts them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::HitKind;
@@ -241,8 +242,8 @@ impl Known {
     }
 
     fn name(&mut self, part: &[u8]) {
-        let is_name = |w: &Vec<u8>| w.len() >= NAME_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
-        self.names.extend(words(part).into_iter().filter(is_name));
+        let is_name = |w: &&[u8]| w.len() >= NAME_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
+        self.names.extend(words(&lower(part)).filter(is_name).map(<[u8]>::to_vec));
     }
 
     fn id(&mut self, id: &[u8]) {
@@ -284,35 +285,35 @@ impl Known {
 
     /// What of the record stands in a value.
     pub(super) fn find(&self, value: &[u8]) -> Option<HitKind> {
-        let words = words(value);
+        let lower = lower(value.trim_ascii());
+        let words = || words(&lower);
         let numeric = is_numeric(value);
-        if words.iter().any(|word| self.names.contains(word)) {
+        if words().any(|word| self.names.contains(word)) {
             return Some(HitKind::Name);
         }
-        let whole = if numeric { lower(value.trim_ascii()) } else { squeezed(value) };
-        let id = self.ids.contains(&whole) || !numeric && words.iter().any(|word| self.ids.contains(word));
+        let whole = if numeric { Cow::Borrowed(lower.as_slice()) } else { Cow::Owned(squeezed(value)) };
+        let id = self.ids.contains(whole.as_ref()) || !numeric && words().any(|word| self.ids.contains(word));
         if id {
             return Some(HitKind::Identifier);
         }
-        if words.iter().any(|word| self.addresses.contains(word)) {
+        if words().any(|word| self.addresses.contains(word)) {
             return Some(HitKind::Address);
         }
-        let number = digits(value);
-        if number.len() >= TELEPHONE_DIGITS
-            && number.windows(TELEPHONE_DIGITS).any(|window| self.telephones.contains(window))
+        if lower.iter().filter(|b| b.is_ascii_digit()).count() >= TELEPHONE_DIGITS
+            && digits(&lower).windows(TELEPHONE_DIGITS).any(|window| self.telephones.contains(window))
         {
             return Some(HitKind::Telephone);
         }
-        let date_like = |text: &[u8]| {
-            self.birth_dates.contains(text)
-                || text.len() > 8 && text.get(..8).is_some_and(|day| self.birth_dates.contains(day))
+        let is_birth = |text: &[u8]| {
+            let day = text.get(..8).filter(|_| text.len() > 8);
+            self.birth_dates.contains(text) || day.is_some_and(|day| self.birth_dates.contains(day))
         };
-        let born = date_like(&whole) || words.iter().any(|word| date_like(word)) && !numeric;
+        let born = is_birth(&whole) || !numeric && words().any(is_birth);
         born.then_some(HitKind::BirthDate)
     }
 }
 
 fn address(into: &mut HashSet<Vec<u8>>, part: &[u8]) {
-    let is_word = |w: &Vec<u8>| w.len() >= STREET_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
-    into.extend(words(part).into_iter().filter(is_word));
+    let is_word = |w: &&[u8]| w.len() >= STREET_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
+    into.extend(words(&lower(part)).filter(is_word).map(<[u8]>::to_vec));
 }

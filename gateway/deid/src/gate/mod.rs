@@ -10,7 +10,7 @@
 //!
 //! **Invariants.** Nothing here calls [`crate::rules`], its tables or its cutting of messages: a defect there is not repeated here.
 //! Nothing is trusted for where it stands. Exempt are what no sender can write: the feed's and the profile's name (chosen by
-//! the operator), the names of rules in the receipt, and the names of segments.
+//! the operator), the names of rules in the receipt, the names of segments, and the place in the stream in a header.
 
 mod known;
 mod patterns;
@@ -145,7 +145,7 @@ pub fn read(
             Known::of_devices(values.iter().filter_map(|v| v.device.as_deref()))
         }
     };
-    let gate = Gate { known, strict };
+    let gate = Gate { known, strict, seq: released.seq.to_string() };
     let raw_withheld = matches!(source, Clinical::Hl7(_)) || released.payload.is_empty();
 
     // Every field by name, so that a new one is a compile error here and not a leak there.
@@ -180,14 +180,18 @@ pub fn read(
 struct Gate {
     known: Known,
     strict: bool,
+    /// The place in the stream, as the rules may write it for a control id.
+    seq: String,
 }
 
 impl Gate {
     fn payload(&self, payload: &[u8]) -> Result<(), Hit> {
         let delimiters = Delimiters::of(payload);
         for (segment, (start, line)) in (1..).zip(text::lines(payload)) {
+            let header = line.starts_with(b"MSH") || line.starts_with(b"FHS") || line.starts_with(b"BHS");
             for (begin, value) in text::values(line, delimiters) {
-                if begin == 0 {
+                let name = begin == 0;
+                if name || header && value == self.seq.as_bytes() {
                     continue;
                 }
                 let rest = line.get(begin + value.len()..).unwrap_or_default();
@@ -226,8 +230,7 @@ impl Gate {
 
     /// One value: what stands between two delimiters.
     fn value(&self, value: &[u8], is_concept: impl FnOnce() -> bool) -> Option<HitKind> {
-        let short = value.len() < NAME_LETTERS_MIN;
-        if short {
+        if value.len() < NAME_LETTERS_MIN {
             return None;
         }
         if let Some(kind) = self.known.find(value) {

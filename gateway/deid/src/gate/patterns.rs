@@ -3,9 +3,15 @@
 use super::HitKind;
 use super::text::words;
 
+/// Fewest digits of a date, a telephone number or a social security number.
+const DIGITS_MIN: usize = 6;
+
 /// The first pattern in a value.
 pub(super) fn find(value: &[u8]) -> Option<HitKind> {
-    if !value.iter().any(|b| b.is_ascii_digit() || matches!(b, b'@' | b':' | b'.')) {
+    let count = |fits: fn(&u8) -> bool| value.iter().filter(|b| fits(b)).count();
+    let digits = count(u8::is_ascii_digit);
+    let marked = value.iter().any(|b| matches!(b, b'@' | b':')) || count(|b| *b == b'.') >= 2;
+    if digits < DIGITS_MIN && !marked {
         return None;
     }
     if is_network(value) {
@@ -58,7 +64,7 @@ fn is_network(value: &[u8]) -> bool {
 
 /// Eight, twelve or fourteen digits that are a date with or without time; `2012-05-01`; `5/1/2012`.
 fn has_date(value: &[u8], shape: &[u8]) -> bool {
-    let compact = words(value).iter().any(|word| {
+    let compact = words(value).any(|word| {
         matches!(word.len(), 8 | 10 | 12 | 14) && word.iter().all(u8::is_ascii_digit) && is_day(word, 0, 4, 6)
     });
     let iso =

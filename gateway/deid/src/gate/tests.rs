@@ -1,1 +1,197 @@
+//! The gate alone: a release that the rules would never make is held.
 
+use model::{Format, Provenance, Released, Timestamp, Value};
+use serde_bytes::ByteBuf;
+
+use super::*;
+
+const SOURCE: &str = "MSH|^~\\&|LAB|H|||20261124||ADT^A01|7|P|2.5\rPID|1||MRN-44521^^^H^MR~123456789^^^SSA^SS||Featherstone^\
+    Ottoline^Q||19310207|F|||12 Larkspur Lane^^Quillby^MA^02139||(617)555-0143^PRN^PH^o.feather@example.org\rNK1|1|Brandywine^\
+    Ulric|SPO||^PRN^PH^^1^617^5550199\rPV1|1|I|||||1999887766^Hollowell^Imogen\r";
+
+fn provenance() -> Provenance {
+    Provenance {
+        feed: "featherstone".parse().unwrap(),
+        peer: "10.9.8.7:1".into(),
+        channel: String::new(),
+        received_at: "2026-11-24T08:30:00Z".parse().unwrap(),
+        format: Format::Hl7v2,
+        origin: None,
+    }
+}
+
+fn released(payload: &str) -> Released {
+    let provenance = provenance();
+    Released {
+        seq: 1,
+        origin: None,
+        feed: provenance.feed,
+        format: provenance.format,
+        received_at: None,
+        peer: None,
+        channel: None,
+        message_type: Some("ADT^A01".into()),
+        control_id: None,
+        observations: Vec::new(),
+        payload: ByteBuf::from(payload),
+        rules: vec![("featherstone".into(), 1)],
+    }
+}
+
+fn source() -> Clinical {
+    Clinical::Hl7(hl7::Message::parse(SOURCE.as_bytes().to_vec()).unwrap())
+}
+
+fn found(released: &Released, label: Label) -> Option<HitKind> {
+    read(&source(), &provenance(), released, label).err().map(|hit| hit.kind)
+}
+
+fn found_in(value: &str, label: Label) -> Option<HitKind> {
+    found(&released(&format!("MSH|^~\\&|||||2026||ADT^A01|1|P|2.5\rOBX|1|NM|718-7^^LN||{value}\r")), label)
+}
+
+#[test]
+fn known_strings_are_found_in_any_spelling() {
+    for (value, kind) in [
+        ("Featherstone", HitKind::Name),
+        ("FEATHERSTONE", HitKind::Name),
+        ("seen featherstone, well", HitKind::Name),
+        ("ulric", HitKind::Name),
+        ("a~b^BRANDYWINE", HitKind::Name),
+        ("x&Ottoline", HitKind::Name),
+        ("MRN-44521", HitKind::Identifier),
+        ("mrn44521", HitKind::Identifier),
+        ("MRN 44521", HitKind::Identifier),
+        ("123456789", HitKind::Identifier),
+        ("Larkspur", HitKind::Address),
+        ("617-555-0143", HitKind::Telephone),
+        ("5550143", HitKind::Telephone),
+        ("16175550199", HitKind::Telephone),
+        ("O.Feather@example.org", HitKind::Identifier),
+    ] {
+        assert_eq!(found_in(value, Label::SafeHarbor), Some(kind), "{value}");
+        assert_eq!(found_in(value, Label::LimitedDataSet), Some(kind), "{value}");
+    }
+}
+
+#[test]
+fn safe_harbor_also_knows_providers_cities_and_births() {
+    for (value, kind) in [
+        ("Hollowell", HitKind::Name),
+        ("1999887766", HitKind::Identifier),
+        ("Quillby", HitKind::Address),
+        ("19310207", HitKind::BirthDate),
+        ("02071931", HitKind::BirthDate),
+        ("1931-02-07", HitKind::BirthDate),
+        ("193102071200", HitKind::BirthDate),
+        ("1931", HitKind::BirthDate),
+    ] {
+        assert_eq!(found_in(value, Label::SafeHarbor), Some(kind), "{value}");
+        assert_eq!(found_in(value, Label::LimitedDataSet), None, "{value}");
+    }
+}
+
+#[test]
+fn patterns_are_found_whose_ever_they_are() {
+    for (value, kind, limited) in [
+        ("987-65-4321", HitKind::SsnPattern, true),
+        ("212-555-0101", HitKind::TelephonePattern, true),
+        ("a@b.example", HitKind::NetworkPattern, true),
+        ("192.168.1.20", HitKind::NetworkPattern, true),
+        ("20190304", HitKind::DatePattern, false),
+        ("201903041530", HitKind::DatePattern, false),
+    ] {
+        assert_eq!(found_in(value, Label::SafeHarbor), Some(kind), "{value}");
+        assert_eq!(found_in(value, Label::LimitedDataSet), limited.then_some(kind), "{value}");
+    }
+}
+
+#[test]
+fn clinical_values_pass() {
+    for value in [
+        "7.4", "718-7", "H", "90+", "2026", "10*3/uL", "MA", "021", "stone", "44521.5", "feather", "22298006",
+    ] {
+        assert_eq!(found_in(value, Label::SafeHarbor), None, "{value}");
+    }
+    // A concept of SNOMED CT that reads like a date is one; beside any other system it is a date.
+    assert_eq!(found_in("20141009^^SCT", Label::SafeHarbor), None);
+    assert_eq!(found_in("20141009^^L", Label::SafeHarbor), Some(HitKind::DatePattern));
+}
+
+#[test]
+fn the_envelope_is_read_too() {
+    let clean = released("MSH|^~\\&|||||2026||ADT^A01|1|P|2.5\r");
+    assert_eq!(found(&clean, Label::SafeHarbor), None);
+    let with = |change: fn(&mut Released)| {
+        let mut released = clean.clone();
+        change(&mut released);
+        released
+    };
+    let instant = TimeValue::Instant(Timestamp::from_micros(0));
+    assert!(matches!(instant, TimeValue::Instant(_)));
+    for (released, strict, limited) in [
+        (with(|r| r.peer = Some("x".into())), HitKind::Envelope, Some(HitKind::Envelope)),
+        (with(|r| r.channel = Some("x".into())), HitKind::Envelope, Some(HitKind::Envelope)),
+        (with(|r| r.control_id = Some("1ABC".into())), HitKind::Envelope, None),
+        (
+            with(|r| r.received_at = Some(TimeValue::Instant(Timestamp::from_micros(0)))),
+            HitKind::Envelope,
+            None,
+        ),
+        (with(|r| r.message_type = Some("ADT^FEATHERSTONE".into())), HitKind::Name, Some(HitKind::Name)),
+    ] {
+        assert_eq!(found(&released, Label::SafeHarbor), Some(strict));
+        assert_eq!(found(&released, Label::LimitedDataSet), limited);
+    }
+    let leaking = with(|r| r.peer = Some("x".into()));
+    assert_eq!(found(&leaking, Label::Treatment), None);
+}
+
+#[test]
+fn devices_are_known() {
+    let observation = |device: Option<&str>, metric: &str| Observation {
+        device: device.map(str::to_owned),
+        metric: metric.into(),
+        loinc: None,
+        ucum: "%".into(),
+        value: Value::Number(97.0),
+        quality: model::Quality::Good,
+        device_time: None,
+        time: None,
+    };
+    let source = Clinical::Observations {
+        values: vec![observation(Some("OXI-7741-B"), "MDC_PULS_OXIM_SAT_O2")],
+        raw: bytes::Bytes::from_static(b"raw"),
+    };
+    let kind =
+        |released: &Released, label| read(&source, &provenance(), released, label).err().map(|h| h.kind);
+    let mut release = released("");
+    release.observations = vec![observation(None, "MDC_PULS_OXIM_SAT_O2")];
+    assert_eq!(kind(&release, Label::SafeHarbor), None);
+    release.observations = vec![observation(None, "oxi-7741-b")];
+    assert_eq!(kind(&release, Label::LimitedDataSet), Some(HitKind::Identifier));
+    release.observations = vec![observation(Some("token"), "MDC_PULS_OXIM_SAT_O2")];
+    assert_eq!(kind(&release, Label::SafeHarbor), Some(HitKind::Envelope));
+    assert_eq!(kind(&release, Label::LimitedDataSet), None);
+    assert_eq!(kind(&released("raw"), Label::LimitedDataSet), Some(HitKind::Envelope));
+}
+
+#[test]
+fn a_hit_says_where_and_never_what() {
+    let released = released("MSH|^~\\&|||||2026||ADT^A01|1|P|2.5\rOBX|1|NM|718-7^^LN||7.4^Featherstone\r");
+    let hit = read(&source(), &provenance(), &released, Label::SafeHarbor).unwrap_err();
+    insta::assert_snapshot!(hit, @"a word of a name of the record in segment 2 of the release (byte 59)");
+    assert!(!format!("{hit:?}").to_lowercase().contains("featherstone"));
+}
+
+#[test]
+fn custom_delimiters_do_not_blind_it() {
+    let source = Clinical::Hl7(
+        hl7::Message::parse(b"MSH#*~\\&#LAB\rPID#1##44521*!~99887##Featherstone*Ottoline\r".to_vec())
+            .unwrap(),
+    );
+    for value in ["Ottoline", "44521", "99887"] {
+        let released = released(&format!("MSH#*~\\&#\rOBX#1#NM###x*{value}\r"));
+        assert!(read(&source, &provenance(), &released, Label::SafeHarbor).is_err(), "{value}");
+    }
+}

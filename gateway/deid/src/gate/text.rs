@@ -58,11 +58,9 @@ fn pieces(text: &[u8], ends: impl Fn(u8) -> bool) -> impl Iterator<Item = (usize
     })
 }
 
-/// Words: runs of letters and digits of any script, in lower case.
-pub(super) fn words(value: &[u8]) -> Vec<Vec<u8>> {
-    let lower = lower(value);
-    let word = |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii();
-    lower.split(|b| !word(b)).filter(|w| !w.is_empty()).map(<[u8]>::to_vec).collect()
+/// Words: runs of letters and digits of any script. Takes what [`lower`] made.
+pub(super) fn words(lower: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lower.split(|b| b.is_ascii() && !b.is_ascii_alphanumeric()).filter(|w| !w.is_empty())
 }
 
 /// Lower case, also beyond ASCII where the text is UTF-8.

@@ -1,1 +1,118 @@
+use super::*;
 
+/// A complete policy of the label, with `extra` in place of `[fields]` and its neighbours.
+fn text(label: &str, extra: &str) -> String {
+    let (age, at, id) =
+        if label == "safe-harbor" { ("cap", "year", "remove") } else { ("keep", "instant", "token") };
+    format!(
+        "language = 1\nlabel = \"{label}\"\n[payload]\nhl7 = \"rules\"\n{extra}\n[ages]\nover_89 = \"{age}\"\n[envelope]\n\
+         received_at = \"{at}\"\npeer = \"remove\"\nchannel = \"remove\"\ncontrol_id = \"{id}\"\n[observations]\n\
+         device = \"remove\"\ntimes = \"{at}\"\nraw = \"remove\"\n"
+    )
+}
+
+fn error(policy: &str) -> String {
+    Policy::compile("lake", policy).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn the_built_in_policies_compile() {
+    for name in BUILTIN_POLICIES {
+        let policy = Policy::builtin(name).unwrap_or_else(|| panic!("{name} does not compile"));
+        assert_eq!(policy.label().as_str(), name);
+        assert_eq!((policy.reference().name.as_str(), policy.reference().label.as_str()), (name, name));
+        assert_eq!(policy.reference().sha256.len(), 64);
+        assert_eq!(policy.needs_token_key(), name == "limited-data-set");
+    }
+    assert!(Policy::builtin("none").is_none());
+}
+
+#[test]
+fn the_hash_names_what_the_policy_does() {
+    let hash = |text: &str| Policy::compile("lake", text).unwrap().reference().sha256.clone();
+    let base = text("safe-harbor", "[types]\nNM = \"number\"\nSI = \"number\"");
+    assert_eq!(hash(&base), hash(&base));
+    assert_eq!(
+        hash(&base),
+        hash(&text("safe-harbor", "# A remark.\n[types]\nSI = \"number\"\nNM = \"number\""))
+    );
+    let others = [
+        text("limited-data-set", "[types]\nNM = \"number\"\nSI = \"number\""),
+        text("safe-harbor", "[types]\nNM = \"number\""),
+        text("safe-harbor", "[types]\nNM = \"number\"\nSI = \"number\"\n[fields]\n\"MSH-13\" = \"remove\""),
+        text("safe-harbor", "[types]\nNM = \"number\"\nSI = \"number\"\n[codes]\nsystems = [\"LN\"]"),
+        text("safe-harbor", "[types]\nNM = \"number\"\nSI = \"number\"\n[listed]\n\"MSH-3\" = [\"LAB\"]"),
+        text("safe-harbor", "[types]\nNM = \"number\"\nSI = \"number\"\n[codes.local]\nL = [\"GLU\"]"),
+    ];
+    // MSH-13 is a number: removing it is another policy.
+    for (n, other) in others.iter().enumerate() {
+        assert_ne!(hash(&base), hash(other), "{n}");
+    }
+}
+
+#[test]
+fn safe_harbor_derives_nothing_from_the_person() {
+    for rule in ["token", "date-shift", "date", "city-state-zip"] {
+        let place = match rule {
+            "token" => "CX",
+            "city-state-zip" => "XAD",
+            _ => "DTM",
+        };
+        let error = error(&text("safe-harbor", &format!("[types]\n{place} = \"{rule}\"")));
+        assert!(error.starts_with("lake:6:") && error.contains("45 CFR 164.514"), "{error}");
+    }
+    let policy = text("safe-harbor", "").replace("control_id = \"remove\"", "control_id = \"token\"");
+    assert!(error(&policy).contains("164.514(c)"));
+    let policy = text("safe-harbor", "").replace("device = \"remove\"", "device = \"token\"");
+    assert!(error(&policy).contains("164.514(c)"));
+}
+
+#[test]
+fn errors_say_where_and_what_to_write() {
+    let sh = |extra: &str| text("safe-harbor", extra);
+    let cases = [
+        ("a derived token", sh("[types]\nCX = \"token\"")),
+        ("a shifted date", sh("[types]\nDTM = \"date-shift\"")),
+        ("a shifted date elsewhere", text("limited-data-set", "[types]\nDTM = \"date-shift\"")),
+        ("a whole date", sh("[fields]\n\"PID-7\" = \"date\"")),
+        ("a misspelled rule", sh("[types]\nCWE = \"cod\"")),
+        ("an unknown rule", sh("[types]\nCWE = \"pseudonymise\"")),
+        ("a rule that is no text", sh("[types]\nCWE = 7")),
+        ("an unknown type", sh("[types]\nXPNN = \"remove\"")),
+        ("a rule that does not fit its type", sh("[types]\nXPN = \"code\"")),
+        ("a rule that does not fit its field", sh("[fields]\n\"PID-3\" = \"range\"")),
+        ("no field", sh("[fields]\n\"PID.3\" = \"remove\"")),
+        ("a field of nothing", sh("[fields]\n\"ZPI-3\" = \"remove\"")),
+        ("a field beyond the end", sh("[fields]\n\"PID-99\" = \"remove\"")),
+        ("the delimiters", sh("[fields]\n\"MSH-2\" = \"remove\"")),
+        ("a field twice", sh("[fields]\n\"MSH-3\" = \"remove\"\n[listed]\n\"MSH-3\" = [\"LAB\"]")),
+        ("a list that is none", sh("[listed]\n\"MSH-3\" = \"LAB\"")),
+        ("an unknown system", sh("[codes]\nsystems = [\"LOINC\"]")),
+        ("a known system as a local one", sh("[codes.local]\nLN = [\"718-7\"]")),
+        ("an unknown key", sh("[kodes]\nsystems = []")),
+        ("no TOML", "label = ".into()),
+        ("no language", "label = \"safe-harbor\"".into()),
+        ("another language", "language = 2".into()),
+        ("no label", "language = 1".into()),
+        ("an unknown label", "language = 1\nlabel = \"none\"".into()),
+        ("a section missing", "language = 1\nlabel = \"safe-harbor\"".into()),
+        ("a payload unchanged", sh("").replace("\"rules\"", "\"verbatim\"")),
+        ("ages kept", sh("").replace("\"cap\"", "\"keep\"")),
+        ("a peer kept", sh("").replace("peer = \"remove\"", "peer = \"keep\"")),
+        ("a token of a peer", text("limited-data-set", "").replace("peer = \"remove\"", "peer = \"token\"")),
+        ("an exact time", sh("").replace("received_at = \"year\"", "received_at = \"instant\"")),
+        (
+            "rules without effect",
+            include_str!("../../policies/treatment.toml").to_owned() + "[types]\nNM = \"number\"\n",
+        ),
+    ];
+    let report: String =
+        cases.iter().map(|(what, policy)| format!("{what}\n  {}\n", error(policy))).collect();
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn none_is_not_a_policy() {
+    let error = Policy::compile("none", &text("safe-harbor", "")).map(|_| ()).unwrap_err();
+    assert!(error.message.contains("not a policy") && error.hint.is_some_and(|h| h.contains("treatment")));
+}

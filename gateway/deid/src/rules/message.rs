@@ -245,11 +245,13 @@ fn meaning(code: &[u8]) -> Meaning {
 }
 
 impl Observation<'_> {
-    /// The value from which on a number here is an age over 89; `None` where it is no age.
-    pub(super) fn age_limit(&self) -> Option<AgeLimit> {
+    /// Whether a number here is an age, and from where on it is over 89.
+    pub(super) fn age_limit(&self) -> AgeLimit {
         match self.meaning {
-            Meaning::Age => Some(units::ninety_years(self.unit).map_or(AgeLimit::Unknown, AgeLimit::From)),
-            _ => units::is_year(self.unit).then_some(AgeLimit::From(90.0)),
+            _ if units::is_year(self.unit) => AgeLimit::Years,
+            Meaning::Age if self.unit.is_empty() => AgeLimit::Years,
+            Meaning::Age => units::ninety_years(self.unit).map_or(AgeLimit::Unknown, AgeLimit::Other),
+            Meaning::BirthDate | Meaning::Identifier | Meaning::Other => AgeLimit::NoAge,
         }
     }
 }
@@ -257,8 +259,12 @@ impl Observation<'_> {
 /// From where on a number tells an age over 89.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum AgeLimit {
-    /// From this value on.
-    From(f64),
+    /// It is no age.
+    NoAge,
+    /// An age, or an unnamed number, of years.
+    Years,
+    /// An age in another unit, of which so many are 90 years.
+    Other(f64),
     /// An age in a unit that is not known: it cannot be judged.
     Unknown,
 }

@@ -290,7 +290,7 @@ impl Walk<'_, '_> {
         }
         match self.age(&[number]) {
             Age::Over89 => self.keep(b"90+", Touch::AgeOver89),
-            Age::Unknown => self.refuse(number, Touch::AgeOver89),
+            Age::OtherOver89 => self.refuse(number, Touch::AgeOver89),
             Age::NoneOrBelow => self.keep(number, Touch::Number),
         }
     }
@@ -319,7 +319,7 @@ impl Walk<'_, '_> {
                     [&b">"[..], b"89"].map(|part| move |walk: &mut Self| walk.out.extend_from_slice(part)),
                 );
             }
-            Age::Unknown => self.refuse(raw, Touch::AgeOver89),
+            Age::OtherOver89 => self.refuse(raw, Touch::AgeOver89),
             Age::NoneOrBelow => {
                 self.tally.count(Touch::Number);
                 let parts = [comparator, first, separator, second];
@@ -329,13 +329,15 @@ impl Walk<'_, '_> {
     }
 
     fn age(&self, numbers: &[&[u8]]) -> Age {
-        match self.observation.age_limit().filter(|_| self.policy.ages_capped) {
-            None => Age::NoneOrBelow,
-            Some(AgeLimit::Unknown) => Age::Unknown,
-            Some(AgeLimit::From(limit)) => {
-                let over = numbers.iter().filter_map(|n| decimal(n)).any(|n| n.abs() >= limit);
-                if over { Age::Over89 } else { Age::NoneOrBelow }
-            }
+        let reaches = |limit: f64| numbers.iter().filter_map(|n| decimal(n)).any(|n| n.abs() >= limit);
+        if !self.policy.ages_capped {
+            return Age::NoneOrBelow;
+        }
+        match self.observation.age_limit() {
+            AgeLimit::Years if reaches(90.0) => Age::Over89,
+            AgeLimit::Other(limit) if reaches(limit) => Age::OtherOver89,
+            AgeLimit::Unknown => Age::OtherOver89,
+            AgeLimit::NoAge | AgeLimit::Years | AgeLimit::Other(_) => Age::NoneOrBelow,
         }
     }
 
@@ -437,8 +439,10 @@ enum Part {
 }
 
 enum Age {
+    /// In years: it can be written as 90 and more.
     Over89,
-    Unknown,
+    /// In another unit, or one that is not known: it is removed.
+    OtherOver89,
     NoneOrBelow,
 }
 
