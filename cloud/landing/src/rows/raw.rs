@@ -1,0 +1,306 @@
+//! `raw`: one row for each record, with all that is needed to make the other tables from it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use deltalake_core::arrow::array::{
+    Array as _, AsArray as _, BinaryArray, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch,
+    StringArray, StringBuilder, TimestampMicrosecondBuilder,
+};
+use deltalake_core::arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use model::{Format, Observation, RecordId, Released, StreamId, TimeValue, Timestamp, codec};
+use serde_bytes::ByteBuf;
+
+use super::build::{self, Finish as _};
+use super::{LandedBatch, Manifest};
+use crate::delta::{Column, Error, Kind, Partition, Schema};
+
+const COLUMNS: &[Column] = &[
+    column("record_id", Kind::String, false, "LANE-EPOCH-SEQ; unique with gateway and destination."),
+    column("gateway", Kind::String, false, "The box, as its certificate names it."),
+    column("destination", Kind::String, false, "The destination, as the gateway calls it."),
+    column("feed", Kind::String, false, "The feed that took the record in."),
+    column("lane", Kind::String, false, "urgent, clinical or bulk."),
+    column("epoch", Kind::Long, false, "Incarnation of the lane's log."),
+    column("seq", Kind::Long, false, "Place in the stream, from 1."),
+    column(
+        "origin",
+        Kind::String,
+        true,
+        "record_id of the record that this is an edited or released copy of.",
+    ),
+    column("format", Kind::String, false, "hl7v2, unparsed or device."),
+    column("profile", Kind::String, true, "For format device: the device profile that decoded it."),
+    column("policy", Kind::String, false, "Label of the policy: treatment, limited-data-set or safe-harbor."),
+    column("policy_name", Kind::String, false, "The policy's name at the gateway."),
+    column("policy_sha256", Kind::String, false, "SHA-256 of the compiled policy, hex."),
+    column(
+        "received_at",
+        Kind::Timestamp,
+        true,
+        "When the first byte arrived, where the policy lets it through.",
+    ),
+    column("received_year", Kind::Int, true, "Its calendar year, UTC."),
+    column("peer", Kind::String, true, "The sender, where the policy lets it through."),
+    column("channel", Kind::String, true, "Topic or file name, where the policy lets it through."),
+    column("message_type", Kind::String, true, "HL7 MSH-9 as sent."),
+    column("control_id", Kind::String, true, "HL7 MSH-10, where the policy lets it through."),
+    column(
+        "rules",
+        Kind::String,
+        true,
+        "Value-free receipt: JSON object of rule to count of values touched.",
+    ),
+    column(
+        "observations",
+        Kind::Binary,
+        true,
+        "Decoded device values as CBOR; query the table observations.",
+    ),
+    column("manifest_sha256", Kind::String, false, "The batch it came in; joins with ledger."),
+    column("payload", Kind::Binary, false, "The released bytes."),
+];
+const INDEXED: &[&str] = &["epoch", "seq"];
+const DOC: &str = "One row for each record, as the policy released it.";
+
+pub(super) static BY_DAY: Schema =
+    Schema { table: "raw", doc: DOC, columns: COLUMNS, indexed: INDEXED, partition: Partition::Day };
+pub(super) static BY_BUCKET: Schema =
+    Schema { table: "raw", doc: DOC, columns: COLUMNS, indexed: INDEXED, partition: Partition::Bucket };
+
+const fn column(name: &'static str, kind: Kind, nullable: bool, doc: &'static str) -> Column {
+    Column { name, kind, nullable, doc }
+}
+
+/// Rows being gathered.
+pub(super) struct Rows {
+    schema: &'static Schema,
+    record_id: StringBuilder,
+    gateway: StringBuilder,
+    destination: StringBuilder,
+    feed: StringBuilder,
+    lane: StringBuilder,
+    epoch: Int64Builder,
+    seq: Int64Builder,
+    origin: StringBuilder,
+    format: StringBuilder,
+    profile: StringBuilder,
+    policy: StringBuilder,
+    policy_name: StringBuilder,
+    policy_sha256: StringBuilder,
+    received_at: TimestampMicrosecondBuilder,
+    received_year: Int32Builder,
+    peer: StringBuilder,
+    channel: StringBuilder,
+    message_type: StringBuilder,
+    control_id: StringBuilder,
+    rules: StringBuilder,
+    observations: BinaryBuilder,
+    manifest_sha256: StringBuilder,
+    payload: BinaryBuilder,
+}
+
+impl Rows {
+    pub(super) fn new(schema: &'static Schema) -> Self {
+        Self {
+            schema,
+            record_id: StringBuilder::new(),
+            gateway: StringBuilder::new(),
+            destination: StringBuilder::new(),
+            feed: StringBuilder::new(),
+            lane: StringBuilder::new(),
+            epoch: Int64Builder::new(),
+            seq: Int64Builder::new(),
+            origin: StringBuilder::new(),
+            format: StringBuilder::new(),
+            profile: StringBuilder::new(),
+            policy: StringBuilder::new(),
+            policy_name: StringBuilder::new(),
+            policy_sha256: StringBuilder::new(),
+            received_at: build::timestamps(),
+            received_year: Int32Builder::new(),
+            peer: StringBuilder::new(),
+            channel: StringBuilder::new(),
+            message_type: StringBuilder::new(),
+            control_id: StringBuilder::new(),
+            rules: StringBuilder::new(),
+            observations: BinaryBuilder::new(),
+            manifest_sha256: StringBuilder::new(),
+            payload: BinaryBuilder::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, manifest: &Manifest, record: &Released) -> Result<(), Error> {
+        let id = RecordId { lane: manifest.lane, epoch: manifest.epoch, seq: record.seq };
+        self.record_id.append_value(id.to_string());
+        self.gateway.append_value(manifest.gateway.as_str());
+        self.destination.append_value(manifest.destination.as_str());
+        self.feed.append_value(record.feed.as_str());
+        self.lane.append_value(manifest.lane.as_str());
+        self.epoch.append_value(build::long(manifest.epoch.get()));
+        self.seq.append_value(build::long(record.seq));
+        self.origin.append_option(record.origin.map(|o| o.to_string()));
+        self.format.append_value(record.format.as_str());
+        self.profile.append_option(match &record.format {
+            Format::Device(profile) => Some(profile),
+            Format::Hl7v2 | Format::Unparsed => None,
+        });
+        self.policy.append_value(&manifest.policy.label);
+        self.policy_name.append_value(&manifest.policy.name);
+        self.policy_sha256.append_value(&manifest.policy.sha256);
+        build::time(record.received_at, &mut self.received_at, &mut self.received_year);
+        self.peer.append_option(record.peer.as_deref());
+        self.channel.append_option(record.channel.as_deref());
+        self.message_type.append_option(record.message_type.as_deref());
+        self.control_id.append_option(record.control_id.as_deref());
+        let rules: serde_json::Map<_, _> =
+            record.rules.iter().map(|(rule, count)| (rule.clone(), (*count).into())).collect();
+        self.rules.append_option((!rules.is_empty()).then(|| serde_json::Value::from(rules).to_string()));
+        if record.observations.is_empty() {
+            self.observations.append_null();
+        } else {
+            let encoded = codec::encode(&record.observations)
+                .map_err(|e| Error::Manifest { version: 0, why: e.to_string() })?;
+            self.observations.append_value(encoded);
+        }
+        self.manifest_sha256.append_value(&manifest.manifest_sha256);
+        self.payload.append_value(&record.payload);
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<RecordBatch, Error> {
+        let columns = vec![
+            self.record_id.done(),
+            self.gateway.done(),
+            self.destination.done(),
+            self.feed.done(),
+            self.lane.done(),
+            self.epoch.done(),
+            self.seq.done(),
+            self.origin.done(),
+            self.format.done(),
+            self.profile.done(),
+            self.policy.done(),
+            self.policy_name.done(),
+            self.policy_sha256.done(),
+            self.received_at.done(),
+            self.received_year.done(),
+            self.peer.done(),
+            self.channel.done(),
+            self.message_type.done(),
+            self.control_id.done(),
+            self.rules.done(),
+            self.observations.done(),
+            self.manifest_sha256.done(),
+            self.payload.done(),
+        ];
+        build::batch(self.schema, columns)
+    }
+}
+
+/// Puts the rows of a commit back into the batches that its manifests describe.
+pub(crate) fn unpack(
+    rows: &[RecordBatch],
+    manifests: Vec<Manifest>,
+    committed_at: Timestamp,
+    raw_version: u64,
+) -> Result<Vec<LandedBatch>, Error> {
+    let broken = |why: &str| Error::Manifest { version: raw_version, why: why.to_owned() };
+    let mut by_stream: HashMap<StreamId, Vec<Released>> = HashMap::new();
+    for batch in rows {
+        let columns = Columns::of(batch).ok_or_else(|| broken("its rows have other columns"))?;
+        for row in 0..batch.num_rows() {
+            let (stream, record) = columns.record(row).ok_or_else(|| broken("a row cannot be read back"))?;
+            by_stream.entry(stream).or_default().push(record);
+        }
+    }
+    for records in by_stream.values_mut() {
+        records.sort_by_key(|r| r.seq);
+    }
+    let mut landed = Vec::with_capacity(manifests.len());
+    for manifest in manifests {
+        let records = by_stream.get(&manifest.stream()).map(Vec::as_slice).unwrap_or_default();
+        let from = records.partition_point(|r| r.seq < manifest.first);
+        let to = records.partition_point(|r| r.seq <= manifest.last);
+        let records = records.get(from..to).unwrap_or_default().to_vec();
+        if records.len() as u64 != manifest.rows {
+            return Err(broken("it states another number of rows than its files hold"));
+        }
+        landed.push(LandedBatch { manifest, records: Arc::new(records), committed_at, raw_version });
+    }
+    Ok(landed)
+}
+
+/// The columns of a file, typed.
+struct Columns<'b> {
+    batch: &'b RecordBatch,
+    observations: &'b BinaryArray,
+    payload: &'b BinaryArray,
+}
+
+impl<'b> Columns<'b> {
+    fn of(batch: &'b RecordBatch) -> Option<Self> {
+        let binary = |name| batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i32>());
+        Some(Self { batch, observations: binary("observations")?, payload: binary("payload")? })
+    }
+
+    fn text(&self, name: &str, row: usize) -> Option<&'b str> {
+        let column: &StringArray = self.batch.column_by_name(name)?.as_string_opt::<i32>()?;
+        column.is_valid(row).then(|| column.value(row))
+    }
+
+    fn owned(&self, name: &str, row: usize) -> Option<String> {
+        self.text(name, row).map(str::to_owned)
+    }
+
+    fn record(&self, row: usize) -> Option<(StreamId, Released)> {
+        let seq = self.batch.column_by_name("seq")?.as_primitive_opt::<Int64Type>()?.value(row);
+        let id: RecordId = self.text("record_id", row)?.parse().ok()?;
+        let stream = StreamId {
+            gateway: self.text("gateway", row)?.parse().ok()?,
+            destination: self.text("destination", row)?.parse().ok()?,
+            lane: id.lane,
+            epoch: id.epoch,
+        };
+        let at = self.batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let year = self.batch.column_by_name("received_year")?.as_primitive_opt::<Int32Type>()?;
+        let received_at = if at.is_valid(row) {
+            Some(TimeValue::Instant(Timestamp::from_micros(at.value(row))))
+        } else if year.is_valid(row) {
+            Some(TimeValue::Year(i16::try_from(year.value(row)).ok()?))
+        } else {
+            None
+        };
+        let observations: Vec<Observation> = if self.observations.is_valid(row) {
+            codec::decode(self.observations.value(row)).ok()?
+        } else {
+            Vec::new()
+        };
+        let rules: HashMap<String, u32> = match self.text("rules", row) {
+            Some(json) => serde_json::from_str(json).ok()?,
+            None => HashMap::new(),
+        };
+        let mut rules: Vec<_> = rules.into_iter().collect();
+        rules.sort();
+        let record = Released {
+            seq: u64::try_from(seq).ok()?,
+            origin: self.text("origin", row).map(str::parse).transpose().ok()?,
+            feed: self.text("feed", row)?.parse().ok()?,
+            format: match self.text("format", row)? {
+                "hl7v2" => Format::Hl7v2,
+                "unparsed" => Format::Unparsed,
+                "device" => Format::Device(self.owned("profile", row)?),
+                _ => return None,
+            },
+            received_at,
+            peer: self.owned("peer", row),
+            channel: self.owned("channel", row),
+            message_type: self.owned("message_type", row),
+            control_id: self.owned("control_id", row),
+            observations,
+            payload: ByteBuf::from(self.payload.value(row)),
+            rules,
+        };
+        Some((stream, record))
+    }
+}
