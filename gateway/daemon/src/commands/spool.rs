@@ -1,6 +1,6 @@
 //! `wardgate spool`: the logs on the disk, read only; works beside a running gateway.
 
-use ::spool::{Keys, stat, verify};
+use ::spool::{Fault, Keys, stat, verify};
 
 use super::{checked, print};
 use crate::cli::Spool;
@@ -29,7 +29,11 @@ pub(crate) fn spool(command: Spool) -> anyhow::Result<()> {
                 for f in &report.findings {
                     print(&format!(
                         "{}: {} at byte {}: {}: {}\n",
-                        f.log, f.file, f.offset, f.kind, f.detail
+                        f.log,
+                        f.file,
+                        f.offset,
+                        fault(f.fault),
+                        f.detail
                     ))?;
                 }
                 let how = if report.with_key { "with the key" } else { "without the key: checksums only" };
@@ -37,6 +41,14 @@ pub(crate) fn spool(command: Spool) -> anyhow::Result<()> {
             }
             if report.findings.is_empty() { Ok(()) } else { Err(exit::Printed.into()) }
         }
+    }
+}
+
+fn fault(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Rot => "rot",
+        Fault::Tampering => "tampering",
+        Fault::Missing => "missing",
     }
 }
 
