@@ -1,12 +1,14 @@
 //! What a policy is asked to release, and what it needs to know besides.
 
+use std::fmt;
+
 use bytes::Bytes;
 use model::{Observation, Provenance, Seq};
 
 use crate::TokenKey;
 
 /// One decoded record. Grows by a variant for each form the gateway learns to read.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Clinical {
     /// One HL7 v2 message.
     Hl7(hl7::Message),
@@ -17,6 +19,18 @@ pub enum Clinical {
         /// The bytes they were decoded from.
         raw: Bytes,
     },
+}
+
+/// Sizes alone.
+impl fmt::Debug for Clinical {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hl7(message) => write!(f, "Hl7({} bytes)", message.bytes().len()),
+            Self::Observations { values, raw } => {
+                write!(f, "Observations({}, {} bytes)", values.len(), raw.len())
+            }
+        }
+    }
 }
 
 /// What stands around the record.

@@ -1,8 +1,8 @@
 //! Coding systems: which are known, what senders call them, and what their codes look like.
 //!
-//! A code passes where its system is allowed by the policy *and* the code has that system's syntax, check digit
-//! included where there is one; so a name, a number of the patient or a sentence in a code's place does not. Sources: HL7 table 0396
-//! and the systems' own manuals.
+//! A code passes where its system is allowed by the policy *and* the code has that system's syntax, check
+//! digit included where there is one; so a name, a number of the patient or a sentence in a code's place does
+//! not. Sources: HL7 table 0396 and the systems' own manuals.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -51,7 +51,8 @@ pub enum System {
     Iso3166,
     /// Languages.
     Iso639,
-    /// Abbreviations of laboratory tests and vital signs that everybody uses, whatever system stands beside them.
+    /// Abbreviations of laboratory tests and vital signs that everybody uses, whatever system stands beside
+    /// them.
     Mnemonic,
     /// The HL7 table of the number in the system's name: `HL70078`.
     Hl7Table,
@@ -223,8 +224,8 @@ fn matches(code: &[u8], shape: &[u8]) -> bool {
         })
 }
 
-/// `NNNNNN-N`, also `LP` and `LA`. The check digit is not looked at: laboratories mistype it, and their results
-/// would be lost.
+/// `NNNNNN-N`, also `LP` and `LA`. The check digit is not looked at: laboratories mistype it, and their
+/// results would be lost.
 pub fn is_loinc(code: &[u8]) -> bool {
     let part = code.strip_prefix(b"LP").or_else(|| code.strip_prefix(b"LA")).unwrap_or(code);
     matches!(part, [number @ .., b'-', check] if all(number, 1..=6, u8::is_ascii_digit) && check.is_ascii_digit())

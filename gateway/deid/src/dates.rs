@@ -8,8 +8,8 @@ const YEAR_MAX: u16 = 2199;
 /// (45 CFR 164.514(b)(2)(i)(C)): who was born 90 years ago is 89 or 90.
 pub(crate) const YEARS_OVER_89: u16 = 90;
 
-/// The year of a DT, DTM or TS value (HL7 v2.8.2 §2A.2.21, §2A.2.22), or of an ISO 8601 date that a sender wrote
-/// in its place. `None` for anything else, also where month or day do not exist.
+/// The year of a DT, DTM or TS value (HL7 v2.8.2 §2A.2.21, §2A.2.22), or of an ISO 8601 date that a sender
+/// wrote in its place. `None` for anything else, also where month or day do not exist.
 pub(crate) fn year(value: &[u8]) -> Option<u16> {
     let value = value.trim_ascii();
     is_dtm(value).or_else(|| is_iso(value))

@@ -6,10 +6,11 @@ use model::{Format, Provenance, Slug, Timestamp};
 use crate::release::{Held, HeldWhy};
 use crate::{Clinical, Context, Policy, TokenKey};
 
-/// Cuts a file into messages (a message begins with `MSH` at the start of a line; segments end with CR, LF or both)
-/// and releases each by the policy. Yields the message's index in the file, from 0, with the released bytes, segments
-/// ended by CR, or why it is held. `at` stands for the time of arrival, `tokens` for the destination's key; a control id
-/// that the policy replaces by the place in the stream becomes the index plus one.
+/// Cuts a file into messages (a message begins with `MSH` at the start of a line; segments end with CR, LF or
+/// both) and releases each by the policy. Yields the message's index in the file, from 0, with the released
+/// bytes, or why it is held. Segments of what the rules shaped end with CR; `treatment` gives every byte back
+/// as it was. `at` stands for the time of arrival, `tokens` for the destination's key; a control id that the
+/// policy replaces by the place in the stream becomes the index plus one.
 pub fn hl7_filter<'a>(
     policy: &'a Policy,
     input: &'a [u8],

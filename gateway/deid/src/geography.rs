@@ -15,8 +15,8 @@ static SMALL_ZIP3: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
     entries(zip3).into_iter().flat_map(|(_, areas)| areas).map(str::as_bytes).collect()
 });
 
-/// The first three digits of a ZIP code, or `000` where too few people live there
-/// (45 CFR 164.514(b)(2)(i)(B)). `None` where it is no ZIP code: five digits, or nine with or without the hyphen.
+/// The first three digits of a ZIP code, or `000` where too few people live there (45 CFR
+/// 164.514(b)(2)(i)(B)). `None` where it is no ZIP code: five digits, or nine with or without the hyphen.
 pub(crate) fn zip3(code: &[u8]) -> Option<[u8; 3]> {
     let code = code.trim_ascii();
     let digits =
@@ -52,7 +52,8 @@ pub(crate) fn is_city(city: &[u8]) -> bool {
     })
 }
 
-/// Whether this can be a postal code of any country: letters, digits, a blank or a hyphen, and a digit among them.
+/// Whether this can be a postal code of any country: letters, digits, a blank or a hyphen, and a digit among
+/// them.
 pub(crate) fn is_postal_code(code: &[u8]) -> bool {
     code.len() <= POSTAL_CODE_BYTES_MAX
         && code.iter().any(u8::is_ascii_digit)

@@ -3,17 +3,20 @@
 //! **Promise.** No identifier leaves that the policy does not name. What leaves is a [`Release`], and only
 //! [`Policy::release`] makes one; the gate reads it a second time on the way out. Unlisted means denied.
 //!
-//! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point; units at
-//! most [`units::UNIT_BYTES_MAX`] bytes; a policy file at most [`POLICY_BYTES_MAX`] bytes. Time is linear in the message.
+//! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point;
+//! units at most [`units::UNIT_BYTES_MAX`] bytes; a policy file at most [`POLICY_BYTES_MAX`] bytes. Time is
+//! linear in the message.
 //!
 //! **Invariants.**
 //! - A value passes because a rule recognised it as harmless, never because no rule recognised it as harmful.
 //! - The rules look at data types and values; nothing is believed because of the version a message claims.
-//! - A policy labelled `safe-harbor` derives nothing from a person's data (45 CFR 164.514(c)): it does not compile.
+//! - A policy labelled `safe-harbor` derives nothing from a person's data (45 CFR 164.514(c)): it does not
+//!   compile.
 //! - [`gate`] shares no code with [`rules`]; they agree because both are right, or the message is held.
 //! - `Display` and `Debug` of what is held say where, never what.
 //!
-//! **Tables** stand in `data/`, **policies** in `policies/`; both are part of the hash in [`model::PolicyRef`].
+//! **Tables** stand in `data/`, **policies** in `policies/`; both are part of the hash in
+//! [`model::PolicyRef`].
 
 mod clinical;
 pub mod codes;

@@ -13,8 +13,8 @@ use crate::{Context, TokenKey};
 /// The kind of number that a device's token is made with.
 const DEVICE: &[u8] = b"device";
 
-/// Applies a policy's rules to decoded values. One whose metric, code or unit is no such thing is removed: a profile would
-/// not write it, so it is not known where it comes from.
+/// Applies a policy's rules to decoded values. One whose metric, code or unit is no such thing is removed: a
+/// profile would not write it, so it is not known where it comes from.
 pub(crate) fn shape(
     values: &[Observation],
     rules: &ObservationRules,

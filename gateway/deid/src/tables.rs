@@ -1,7 +1,7 @@
 //! The tables of the standard, as they stand in `data/`, read once.
 //!
-//! The files are part of the program: a test reads every line, and a line that cannot be read denies what it would
-//! have described. Formats are described at the head of each file.
+//! The files are part of the program: a test reads every line, and a line that cannot be read denies what it
+//! would have described. Formats are described at the head of each file.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -134,8 +134,8 @@ impl Tables {
     }
 }
 
-/// The entries of a data file: a name and its words. Lines that begin with a blank go on with the entry above; `#`
-/// begins a comment at a line's start.
+/// The entries of a data file: a name and its words. Lines that begin with a blank go on with the entry
+/// above; `#` begins a comment at a line's start.
 pub(crate) fn entries(text: &'static str) -> Vec<(&'static str, Vec<&'static str>)> {
     let mut entries: Vec<(&str, Vec<&str>)> = Vec::new();
     for line in text.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {

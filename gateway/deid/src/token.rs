@@ -1,11 +1,13 @@
 //! Keyed tokens: the same person is the same token at one destination, and another at the next.
 //!
 //! A token is `epoch ‖ base32(HMAC-SHA256(key, type ‖ assigning authority ‖ id)[..16])`: the epoch as decimal
-//! digits, then 26 characters of RFC 4648 base32 without padding. The parts are upper-cased, trimmed of blanks and each
-//! preceded by its length, so that no two triples are the same text. The key comes from outside, one for each destination
-//! and epoch (HKDF from the gateway's root key); so destinations cannot be joined, and a new epoch unlinks the past.
+//! digits, then 26 characters of RFC 4648 base32 without padding. The parts are upper-cased, trimmed of
+//! blanks and each preceded by its length, so that no two triples are the same text. The key comes from
+//! outside, one for each destination and epoch (HKDF from the gateway's root key); so destinations cannot be
+//! joined, and a new epoch unlinks the past.
 //!
-//! A token is derived from the person's data and therefore never allowed under `safe-harbor` (45 CFR 164.514(c)).
+//! A token is derived from the person's data and therefore never allowed under `safe-harbor` (45 CFR
+//! 164.514(c)).
 
 use aws_lc_rs::hmac;
 use zeroize::{Zeroize, ZeroizeOnDrop};

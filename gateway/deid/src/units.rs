@@ -43,7 +43,8 @@ pub fn is_unit(unit: &[u8]) -> bool {
         && words().all(|word| word == "_" || WORDS.contains(word.to_lowercase().trim_start_matches('_')))
 }
 
-/// Whether the unit is a year, in any spelling, or an age's unit of years: then a value above 89 may be an age.
+/// Whether the unit is a year, in any spelling, or an age's unit of years: then a value above 89 may be an
+/// age.
 pub(crate) fn is_year(unit: &[u8]) -> bool {
     let lower = unit.trim_ascii().to_ascii_lowercase();
     matches!(

@@ -1,5 +1,6 @@
-//! A canary in every place that a message has: none is in a release under `safe-harbor`, none that is a direct identifier
-//! in a limited data set. The rules alone must stop them, so a held message counts as a failure here.
+//! A canary in every place that a message has: none is in a release under `safe-harbor`, none that is a
+//! direct identifier in a limited data set. The rules alone must stop them, so a held message counts as a
+//! failure here.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +38,8 @@ fn segments() -> BTreeMap<String, usize> {
     segments
 }
 
-/// A message with every segment, each field repeated twice, every component and subcomponent filled by `canary`.
+/// A message with every segment, each field repeated twice, every component and subcomponent filled by
+/// `canary`.
 fn stuffed(mut canary: impl FnMut(usize) -> String) -> (String, Vec<String>) {
     let mut planted = Vec::new();
     let mut next = || {

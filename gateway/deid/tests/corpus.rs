@@ -1,5 +1,5 @@
-//! Every message of the public test data under `safe-harbor` and `limited-data-set`, against a checker that knows
-//! nothing of the engine. Skipped with a note where the data is not there.
+//! Every message of the public test data under `safe-harbor` and `limited-data-set`, against a checker that
+//! knows nothing of the engine. Skipped with a note where the data is not there.
 
 #![allow(
     clippy::unwrap_used,

@@ -136,6 +136,27 @@ fn without_its_key_a_policy_with_tokens_holds() {
     policy("safe-harbor").release(&message(ADT.as_bytes()), &context).unwrap();
 }
 
+/// The rules let a number pass; the gate knows that it is the patient's.
+#[test]
+fn a_value_that_is_the_patients_number_holds_the_record() {
+    let text = |value: &str| {
+        format!("MSH|^~\\&|||||2026||ORU^R01|1|P|2.5\rPID|1||44521^^^H^MR\rOBX|1|NM|718-7^^LN||{value}\r")
+    };
+    for name in ["safe-harbor", "limited-data-set"] {
+        release(&policy(name), &message(text("44522").as_bytes())).unwrap();
+        let held = release(&policy(name), &message(text("44521").as_bytes())).unwrap_err();
+        assert_eq!(held.why.as_str(), "gate-identifier");
+        assert!(
+            held.to_string()
+                .starts_with("held: the output gate found an identifier of the record in segment 3")
+        );
+    }
+    // The place in the stream is ours, also where it happens to be the patient's number.
+    let provenance = provenance();
+    let context = Context { seq: 44521, provenance: &provenance, tokens: None };
+    policy("safe-harbor").release(&message(text("1").as_bytes()), &context).unwrap();
+}
+
 #[test]
 fn the_filter_goes_through_a_file() {
     let file = format!("noise\n{ADT}\n{}", ORU.replace('\r', "\n"));
@@ -173,6 +194,15 @@ fn what_devices_measure() {
         insta::assert_json_snapshot!(format!("what_devices_measure_{name}"), release.as_released());
         let told = serialised(&release).contains("OXI-7741-B");
         assert_eq!(told, name == "treatment");
+    }
+}
+
+#[test]
+fn debug_shows_no_content() {
+    for clinical in [message(ADT.as_bytes()), observations()] {
+        let release = release(&policy("treatment"), &clinical).unwrap();
+        let shown = format!("{clinical:?} {release:?}");
+        assert!(!shown.contains("Ottoline") && !shown.contains("OXI") && !shown.contains("79, "), "{shown}");
     }
 }
 

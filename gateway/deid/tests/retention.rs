@@ -1,5 +1,5 @@
-//! What the rules must not lose: clinical numbers and codes of the public test data, byte for byte. Skipped with a
-//! note where the data is not there.
+//! What the rules must not lose: clinical numbers and codes of the public test data, byte for byte. Skipped
+//! with a note where the data is not there.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,8 @@ use deid::Clinical;
 use hl7::Message;
 use support::{corpus, corpus_messages, policy, release};
 
-/// Least share of numbers (OBX-5 of type NM and SN) and of codes with a known system that must stay as they are.
+/// Least share of numbers (OBX-5 of type NM and SN) and of codes with a known system that must stay as they
+/// are.
 const KEPT_SHARE_MIN: f64 = 0.995;
 
 /// Fields that hold clinical codes, with their system in the third and sixth component.
@@ -41,7 +42,8 @@ const SYSTEMS: [&str; 14] = [
     "LN", "SCT", "SNOMED", "I9", "I9C", "I9CDX", "I10", "I10C", "ICD10", "CVX", "RXNORM", "NDC", "C4", "CPT",
 ];
 
-/// Whether this is a code of the system at all: the samples put mnemonics and made-up numbers beside `LN` and `NDC`.
+/// Whether this is a code of the system at all: the samples put mnemonics and made-up numbers beside `LN` and
+/// `NDC`.
 fn is_code_of(system: &str, code: &str) -> bool {
     let digits = code.bytes().filter(u8::is_ascii_digit).count();
     match system {

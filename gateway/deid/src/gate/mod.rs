@@ -1,16 +1,19 @@
 //! The output gate: a second reading of every release, by other eyes.
 //!
-//! **Promise.** A release under `safe-harbor` or `limited-data-set` holds none of the strings by which its own source
-//! knows the patient, the family and, under `safe-harbor`, the providers; and nothing that looks like a social security
-//! number, telephone number, address of mail, host or page, or, under `safe-harbor`, a full date. A hit holds the record.
+//! **Promise.** A release under `safe-harbor` or `limited-data-set` holds none of the strings by which its
+//! own source knows the patient, the family and, under `safe-harbor`, the providers; and nothing that looks
+//! like a social security number, telephone number, address of mail, host or page, or, under `safe-harbor`, a
+//! full date. A hit holds the record.
 //!
-//! **What is known**: names (words of [`NAME_LETTERS_MIN`] letters and more), identifiers ([`ID_CHARACTERS_MIN`] characters and
-//! more), words of streets and under `safe-harbor` of cities ([`STREET_LETTERS_MIN`]), telephone numbers, birth dates in five orders,
-//! and the birth year of who is over 89. They are looked for as whole words and whole values, whatever their case and punctuation.
+//! **What is known**: names (words of [`NAME_LETTERS_MIN`] letters and more), identifiers
+//! ([`ID_CHARACTERS_MIN`] characters and more), words of streets and under `safe-harbor` of cities
+//! ([`STREET_LETTERS_MIN`]), telephone numbers, birth dates in five orders, and the birth year of who is over
+//! 89. They are looked for as whole words and whole values, whatever their case and punctuation.
 //!
-//! **Invariants.** Nothing here calls [`crate::rules`], its tables or its cutting of messages: a defect there is not repeated here.
-//! Nothing is trusted for where it stands. Exempt are what no sender can write: the feed's and the profile's name (chosen by
-//! the operator), the names of rules in the receipt, the names of segments, and the place in the stream in a header.
+//! **Invariants.** Nothing here calls [`crate::rules`], its tables or its cutting of messages: a defect there
+//! is not repeated here. Nothing is trusted for where it stands. Exempt are what no sender can write: the
+//! feed's and the profile's name (chosen by the operator), the names of rules in the receipt, the names of
+//! segments, and the place in the stream in a header.
 
 mod known;
 mod patterns;

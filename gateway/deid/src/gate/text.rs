@@ -88,8 +88,8 @@ pub(super) fn is_numeric(value: &[u8]) -> bool {
     value.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b' '))
 }
 
-/// Whether what follows a value says that it is a concept of SNOMED CT: `^^SCT`. Some eight-digit concepts read like
-/// a date, and their check digit was looked at by the rules.
+/// Whether what follows a value says that it is a concept of SNOMED CT: `^^SCT`. Some eight-digit concepts
+/// read like a date, and their check digit was looked at by the rules.
 pub(super) fn is_snomed(rest: &[u8], delimiters: Delimiters) -> bool {
     let mut following = values(rest, delimiters).skip(1).map(|(_, value)| value);
     let text_is_empty = following.next().is_some_and(<[u8]>::is_empty);

@@ -173,6 +173,14 @@ fn fields(
             return Err(lists.source.error(key.span(), what, Some("keep one of the two".into())));
         }
         if let Some(field) = segments.get_mut(&place).and_then(|fields| fields.get_mut(number - 1)) {
+            if label != Label::Treatment && floor::is_of_persons(&place, &field.slot) {
+                let what = format!(
+                    "label `{label}`: {} is about a person, of whom no value is known beforehand",
+                    key.get_ref()
+                );
+                let hint = "[listed] is for names of applications, facilities and the like";
+                return Err(lists.source.error(key.span(), what, Some(hint.into())));
+            }
             field.rule = Rule::Listed;
         }
         listed.insert((place, number), lists.list(value)?);

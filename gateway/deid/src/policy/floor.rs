@@ -2,6 +2,7 @@
 
 use super::{Label, TextRule, TimeRule};
 use crate::rules::Rule;
+use crate::tables::{SegmentName, Slot, TABLES};
 
 /// Why a rule may not stand under a label; `None` where it may.
 pub(super) const fn forbids(label: Label, rule: Rule) -> Option<&'static str> {
@@ -41,4 +42,33 @@ pub(super) const fn forbids_time(label: Label, rule: TimeRule) -> Option<&'stati
         (Label::SafeHarbor, TimeRule::Instant) => forbids(Label::SafeHarbor, Rule::Date),
         (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
     }
+}
+
+/// Whether a field is about persons: by its segment, or by a type that only they have.
+pub(super) fn is_of_persons(segment: &SegmentName, slot: &Slot) -> bool {
+    let personal_segment = matches!(
+        segment,
+        b"PID" | b"PD1" | b"NK1" | b"MRG" | b"GT1" | b"IN1" | b"IN2" | b"IN3" | b"ARV" | b"ACC" | b"NTE"
+    );
+    let name = slot.data_type.and_then(|t| TABLES.data_type(t)).map_or("", |t| t.name);
+    personal_segment
+        || matches!(
+            name,
+            "XPN"
+                | "XCN"
+                | "PPN"
+                | "PN"
+                | "CN"
+                | "CNN"
+                | "FN"
+                | "NDL"
+                | "XAD"
+                | "AD"
+                | "SAD"
+                | "XTN"
+                | "CX"
+                | "CK"
+                | "DLN"
+                | "PLN"
+        )
 }

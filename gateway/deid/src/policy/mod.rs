@@ -1,8 +1,9 @@
 //! Policies: what a destination may have, compiled from TOML to a table.
 //!
-//! The language is described by the built-in policies in `policies/` and, word by word, in [`compile`]'s errors. A policy
-//! is a closed thing: every key and rule is known, a type that is not listed is removed, and what its label does not
-//! allow does not compile. [`Policy::reference`] names it by the SHA-256 of its compiled form and of all tables.
+//! The language is described by the built-in policies in `policies/` and, word by word, in [`compile`]'s
+//! errors. A policy is a closed thing: every key and rule is known, a type that is not listed is removed, and
+//! what its label does not allow does not compile. [`Policy::reference`] names it by the SHA-256 of its
+//! compiled form and of all tables.
 
 mod compile;
 mod error;
@@ -67,7 +68,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// A policy of [`BUILTIN_POLICIES`]. There is none called `none`: what goes on unchanged says `treatment`.
+    /// A policy of [`BUILTIN_POLICIES`]. There is none called `none`: what goes on unchanged says
+    /// `treatment`.
     pub fn builtin(name: &str) -> Option<Self> {
         let text = match name {
             "treatment" => include_str!("../../policies/treatment.toml"),

@@ -9,8 +9,8 @@ use crate::tally::{Tally, Touch};
 use crate::{Clinical, Context, gate, observations, rules};
 
 impl Policy {
-    /// Shapes a record by this policy and reads the result again through the [`gate`]; what passes both is a release.
-    /// The same record, context and policy give the same release.
+    /// Shapes a record by this policy and reads the result again through the [`gate`]; what passes both is a
+    /// release. The same record, context and policy give the same release.
     ///
     /// # Errors
     /// [`Held`], with the reason for the batch and a position for whoever looks at it.

@@ -86,6 +86,8 @@ fn errors_say_where_and_what_to_write() {
         ("a field beyond the end", sh("[fields]\n\"PID-99\" = \"remove\"")),
         ("the delimiters", sh("[fields]\n\"MSH-2\" = \"remove\"")),
         ("a field twice", sh("[fields]\n\"MSH-3\" = \"remove\"\n[listed]\n\"MSH-3\" = [\"LAB\"]")),
+        ("a list of patients", sh("[listed]\n\"PID-5\" = [\"DOE^JANE\"]")),
+        ("a list of providers", sh("[listed]\n\"OBR-16\" = [\"77\"]")),
         ("a list that is none", sh("[listed]\n\"MSH-3\" = \"LAB\"")),
         ("an unknown system", sh("[codes]\nsystems = [\"LOINC\"]")),
         ("a known system as a local one", sh("[codes.local]\nLN = [\"718-7\"]")),

@@ -1,9 +1,11 @@
 //! The rules: what each lets through of a value, and the walk over an HL7 v2 message that applies them.
 //!
-//! A rule recognises. What it recognises passes, byte for byte or shortened; everything else is removed and counted. The
-//! message keeps its delimiters and the places of its values: removed ones are empty, trailing separators go.
+//! A rule recognises. What it recognises passes, byte for byte or shortened; everything else is removed and
+//! counted. The message keeps its delimiters and the places of its values: removed ones are empty, trailing
+//! separators go.
 
 mod message;
+mod recognise;
 mod values;
 
 use std::fmt;
@@ -13,8 +15,8 @@ pub(crate) use values::CONTROL_ID;
 
 use crate::tables::{Binding, SegmentName, Slot, TABLES, TypeId};
 
-/// Most digits before the point of a number that passes: seven. Longer ones are numbers *of* something (a social
-/// security number has nine digits, a telephone number ten, a date eight), not amounts.
+/// Most digits before the point of a number that passes: seven. Longer ones are numbers *of* something (a
+/// social security number has nine digits, a telephone number ten, a date eight), not amounts.
 pub const NUMBER_INTEGER_DIGITS_MAX: usize = 7;
 /// Most digits after the point.
 pub const NUMBER_FRACTION_DIGITS_MAX: usize = 6;
