@@ -38,6 +38,8 @@ pub(crate) struct Index {
     pub(crate) is_torn: bool,
     /// Frames that could not be read and keep their numbers.
     pub(crate) damaged: u64,
+    /// What stands behind the end.
+    pub(crate) tail: Tail,
 }
 
 /// Collects marks, one in [`MARK_BYTES`].
@@ -68,10 +70,11 @@ struct Walk {
     index: Index,
 }
 
-/// Walks a segment without a footer. `is_tail`: it has no successor, so its end is to be found.
+/// Walks a segment without a footer. `is_tail`: it has no successor, so its end is to be found. Without a cipher,
+/// checksums are believed and references are not collected.
 pub(crate) fn walk(
     scanner: &mut Scanner,
-    cipher: &SegmentCipher,
+    cipher: Option<&SegmentCipher>,
     first_seq: Seq,
     chain: Tag,
     is_tail: bool,
@@ -85,6 +88,7 @@ pub(crate) fn walk(
         refs: BTreeMap::new(),
         is_torn: false,
         damaged: 0,
+        tail: Tail::Clean,
     };
     let mut walk = Walk { index };
     // The items of the newest batch met so far; folded in when a newer one proves it durable.
@@ -125,16 +129,14 @@ pub(crate) fn walk(
 /// where it matters.
 fn read(
     scanner: &mut Scanner,
-    cipher: &SegmentCipher,
+    cipher: Option<&SegmentCipher>,
     place: &Place,
     is_tail: bool,
 ) -> Option<(Tag, Vec<u64>)> {
     let has_refs = place.header.kind == Kind::Record && place.header.flags & flags::CHUNKED != 0;
     let body = scanner.body(place);
     let tag = tag_of(&body);
-    if !is_tail && !has_refs {
-        return Some((tag, Vec::new()));
-    }
+    let Some(cipher) = cipher.filter(|_| is_tail || has_refs) else { return Some((tag, Vec::new())) };
     let plain = cipher.open(&place.header, body)?;
     if !has_refs {
         return Some((tag, Vec::new()));
@@ -198,6 +200,7 @@ impl Walk {
     }
 
     fn tail(&mut self, tail: Tail, is_tail: bool) {
+        self.index.tail = tail;
         match tail {
             Tail::Clean | Tail::Dirt => {}
             Tail::Torn if is_tail => self.index.is_torn = true,

@@ -24,6 +24,7 @@ use crate::table::{Table, segment_path};
 use crate::{Error, keys};
 
 const SPARE: &str = "spare";
+const NEXT: &str = "next";
 /// Segments kept open for chunks and look-ups.
 const OPENED_MAX: usize = 4;
 
@@ -221,14 +222,16 @@ impl Inner {
         Ok(())
     }
 
-    /// The next segment's file under its temporary name.
+    /// The next segment's file, under a name that the keeper does not touch.
     pub(crate) fn take_spare(&self) -> Result<(File, PathBuf), Error> {
         let mut spare = self.lock_spare();
         let file = match spare.take() {
             Some(file) => file,
             None => self.allocate()?,
         };
-        Ok((file, self.dir.join(SPARE)))
+        let next = self.dir.join(NEXT);
+        self.disk.rename(&self.dir.join(SPARE), &next).map_err(|e| self.storage("beginning a segment", e))?;
+        Ok((file, next))
     }
 
     fn lock_spare(&self) -> MutexGuard<'_, Option<File>> {
@@ -346,6 +349,7 @@ impl Inner {
     /// of closed segments.
     pub(crate) fn tidy(&self) {
         self.remove_quietly(&self.dir.join(SPARE));
+        self.remove_quietly(&self.dir.join(NEXT));
         self.remove_quietly(&self.dir.join("log.tmp"));
         let floor = self.table().floor;
         let newest = self.table().iter().last().map(|s| s.number);

@@ -32,7 +32,7 @@ pub use log::{Appender, Log, LogStat, LogState};
 pub use reader::{Entry, Payload, Reader, Record};
 pub use spool::Spool;
 pub use state::{Pair, State, Table, WriteBatch};
-pub use verify::{Finding, LogReport, SpoolStat, VerifyReport, stat, verify};
+pub use verify::{Fault, Finding, LogReport, SpoolStat, VerifyReport, stat, verify};
 
 #[cfg(test)]
 mod tests;

@@ -176,6 +176,11 @@ impl Queue {
         Next::Commit(std::mem::replace(&mut waiting.items, rest))
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.lock().is_stopping
     }

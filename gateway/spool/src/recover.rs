@@ -19,8 +19,8 @@ use crate::disk::Disk;
 use crate::format::{Previous, SegmentHeader};
 use crate::identity::{FILE_NAME, Identity, Lost};
 use crate::index::{Index, walk};
-use crate::open::{Opened, open_segment};
-use crate::scan::Scanner;
+use crate::open::{Opened, footer_at, open_segment};
+use crate::scan::{Scanner, Tail};
 use crate::table::{Segment, Table, segment_number, segment_path};
 
 /// A log as it was found.
@@ -257,11 +257,12 @@ fn closed(this: &Found, opened: &Opened, next: &SegmentHeader) -> (Segment, Opti
             refs: footer.refs.into_iter().collect(),
             is_torn: false,
             damaged: 0,
+            tail: Tail::Clean,
         };
         return (segment, Some(index));
     }
     let mut scanner = Scanner::new(Arc::clone(&opened.file), next.previous.end);
-    let mut index = walk(&mut scanner, &opened.cipher, header.first_seq, header.previous.tag, false);
+    let mut index = walk(&mut scanner, Some(&opened.cipher), header.first_seq, header.previous.tag, false);
     index.end = next.previous.end;
     (Segment { marks: Some(std::mem::take(&mut index.marks)), ..segment }, Some(index))
 }
@@ -286,6 +287,7 @@ fn last(
             refs: footer.refs.into_iter().collect(),
             is_torn: false,
             damaged: 0,
+            tail: Tail::Clean,
         };
         return Ok((plain(this, header.first_seq, index.last_seq, index.end), Some(index)));
     }
@@ -297,8 +299,10 @@ fn last(
     if let Err(error) = fadvise(&*opened.file, 0, None, Advice::DontNeed) {
         tracing::debug!(%error, "the page cache of a segment could not be dropped");
     }
-    let mut scanner = Scanner::new(Arc::clone(&opened.file), this.bytes);
-    let mut index = walk(&mut scanner, &opened.cipher, header.first_seq, header.previous.tag, true);
+    // A footer that has rotted is no record.
+    let limit = footer_at(&opened.file, this.bytes).unwrap_or(this.bytes);
+    let mut scanner = Scanner::new(Arc::clone(&opened.file), limit);
+    let mut index = walk(&mut scanner, Some(&opened.cipher), header.first_seq, header.previous.tag, true);
     index.last_seq = index.last_seq.min(cap);
     let mut segment = plain(this, header.first_seq, index.last_seq, index.end);
     segment.marks = Some(std::mem::take(&mut index.marks));

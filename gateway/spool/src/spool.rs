@@ -234,7 +234,7 @@ fn limits(config: &Config, name: &str) -> Limits {
 }
 
 /// Settles who the log is, on the disk too, before it takes anything.
-fn begin(parts: Parts, recovered: Recovered, gateway: [u8; 32]) -> Result<Inner, Error> {
+pub(crate) fn begin(parts: Parts, recovered: Recovered, gateway: [u8; 32]) -> Result<Inner, Error> {
     let is_new = recovered.identity.is_none();
     let mut identity = match recovered.identity {
         Some(identity) => identity,

@@ -12,7 +12,7 @@ use crate::{Config, Entry, Error, Keys, LogState, Spool, SuiteChoice, check_audi
 
 #[tokio::test]
 async fn records_come_back_in_order_with_their_envelopes_across_restarts() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     for round in 0..4_u64 {
         let spool = open(dir.path());
         let log = clinical(&spool);
@@ -44,7 +44,7 @@ async fn records_come_back_in_order_with_their_envelopes_across_restarts() {
 
 #[tokio::test]
 async fn lanes_are_separate_logs() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     for lane in Lane::ALL {
         assert_eq!(spool.lane(lane).name(), lane.as_str());
@@ -64,7 +64,7 @@ async fn lanes_are_separate_logs() {
 
 #[tokio::test]
 async fn both_suites_read_back_and_may_be_mixed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     for (i, suite) in
         [SuiteChoice::Auto, SuiteChoice::ChaCha20Poly1305, SuiteChoice::Aes256Gcm].into_iter().enumerate()
     {
@@ -77,7 +77,7 @@ async fn both_suites_read_back_and_may_be_mixed() {
 
 #[tokio::test]
 async fn large_records_stream_through_beside_small_ones() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     let log = spool.lane(Lane::Bulk).clone();
     let sizes = [0, 1, INLINE_BYTES - 1, INLINE_BYTES, INLINE_BYTES + 1, 3 * INLINE_BYTES, 5_000_000];
@@ -125,7 +125,7 @@ async fn futures<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
 
 #[tokio::test]
 async fn what_is_too_large_is_refused_and_nothing_stored() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let config = Config { record_bytes_max: 600_000, ..small() };
     let spool = try_open(dir.path(), &config, Arc::new(RealDisk)).unwrap();
     let log = clinical(&spool);
@@ -143,7 +143,7 @@ async fn what_is_too_large_is_refused_and_nothing_stored() {
 
 #[tokio::test]
 async fn an_abandoned_record_leaves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     let log = clinical(&spool);
     let mut appender = log.begin().await.unwrap();
@@ -167,7 +167,7 @@ async fn an_abandoned_record_leaves_nothing() {
 
 #[tokio::test]
 async fn a_segment_stays_while_a_record_needs_its_chunks() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     let log = clinical(&spool);
     let payload = bytes(9, 900_000);
@@ -198,7 +198,7 @@ async fn a_segment_stays_while_a_record_needs_its_chunks() {
 
 #[tokio::test]
 async fn delivered_segments_stay_for_their_time_and_go_with_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let clock = Arc::new(Still::default());
     let gateway = "ward-3".parse().unwrap();
     let start = || Spool::open(dir.path(), &small(), keys(), &gateway, Arc::clone(&clock) as Arc<_>).unwrap();
@@ -238,7 +238,7 @@ async fn delivered_segments_stay_for_their_time_and_go_with_it() {
 
 #[tokio::test]
 async fn a_reader_follows_the_writer() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     let log = clinical(&spool);
     let writer = {
@@ -272,7 +272,7 @@ async fn a_reader_follows_the_writer() {
 
 #[tokio::test]
 async fn epochs_only_grow_and_survive() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     let log = clinical(&spool);
     let incarnation = log.incarnation();
@@ -309,7 +309,7 @@ async fn epochs_only_grow_and_survive() {
 
 #[tokio::test]
 async fn a_wrong_key_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     clinical(&spool).append(vec![], b"x").await.unwrap();
     spool.stop().await.unwrap();
@@ -352,7 +352,7 @@ async fn a_wrong_key_changes_nothing() {
 
 #[test]
 fn only_one_has_it_open() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     assert!(matches!(try_open(dir.path(), &small(), Arc::new(RealDisk)), Err(Error::Locked { .. })));
     drop(spool);
@@ -361,7 +361,7 @@ fn only_one_has_it_open() {
 
 #[tokio::test]
 async fn no_payload_and_no_envelope_stands_in_the_clear() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let spool = open(dir.path());
     let needle = b"DOE^JANE^Q-canary";
     let mut large = bytes(3, 700_000);
@@ -390,7 +390,7 @@ async fn no_payload_and_no_envelope_stands_in_the_clear() {
 
 #[tokio::test]
 async fn audit_entries_are_bound_to_each_other() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let event = |i: i64| AuditEvent {
         at: Timestamp::from_micros(i),
         actor: "system".to_owned(),

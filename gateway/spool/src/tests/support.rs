@@ -2,14 +2,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::fs::File;
+use std::io;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::{Clock, Lane, Seq, Timestamp};
 
+use crate::cipher::LogKeys;
 use crate::disk::{Disk, RealDisk};
-use crate::{Config, Entry, Error, Keys, Log, Spool};
+use crate::format::{SegmentHeader, Suite};
+use crate::inner::{Limits, Parts};
+use crate::recover::{Owner, recover};
+use crate::{Config, Entry, Error, Keys, Log, Spool, SuiteChoice, committer, keeper, spool};
 
 /// A clock that only moves when told to.
 #[derive(Debug, Default)]
@@ -25,6 +32,11 @@ impl Clock for Still {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(1_700_000_000_000_000 + self.0.load(Ordering::Relaxed))
     }
+}
+
+/// In memory where that is possible: what is tested here is logic, and thousands of flushes take their time.
+pub(super) fn tempdir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 pub(super) fn keys() -> Keys {
@@ -82,6 +94,141 @@ pub(super) fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), &target).unwrap();
         }
     }
+}
+
+/// The clinical lane of a spool without the rest of it: quick to open, and its segments may be smaller.
+pub(super) struct Alone {
+    pub(super) log: Log,
+    committer: Option<JoinHandle<()>>,
+}
+
+impl Alone {
+    pub(super) fn open(dir: &Path) -> Self {
+        Self::open_on(dir, Arc::new(RealDisk), 512 << 10).unwrap()
+    }
+
+    pub(super) fn open_on(dir: &Path, disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self, Error> {
+        let name = "clinical";
+        let dir = clinical_dir(dir);
+        let keys = LogKeys::of(&keys(), name)?;
+        let gateway = spool::gateway_hash(&"ward-3".parse().unwrap());
+        let owner = Owner { keys: &keys, gateway, log: SegmentHeader::log_name(name) };
+        let recovered = recover(&dir, &owner, &*disk)?;
+        let (chain, next_segment) = (recovered.chain, recovered.next_segment);
+        let parts = Parts {
+            name,
+            dir,
+            keys,
+            suite: Suite::choose(SuiteChoice::Auto),
+            limits: Limits {
+                segment_bytes,
+                bytes_max: 16 * segment_bytes,
+                record_bytes_max: 8 << 20,
+                retention_s: 3600,
+                reserve_bytes: 0,
+            },
+            disk,
+            clock: Arc::new(Still::default()),
+            index: 0,
+            // Nobody listens: no spares, no freeing but under pressure.
+            chores: keeper::Chores::new().0,
+        };
+        let inner = Arc::new(spool::begin(parts, recovered, gateway)?);
+        inner.tidy();
+        let committer = committer::start(Arc::clone(&inner), chain, next_segment)?;
+        Ok(Self { log: Log(inner), committer: Some(committer) })
+    }
+
+    /// An orderly end; a drop is a disorderly one.
+    pub(super) fn stop(mut self) {
+        self.end(true);
+    }
+
+    fn end(&mut self, should_seal: bool) {
+        self.log.0.queue.stop(should_seal);
+        if let Some(committer) = self.committer.take() {
+            committer.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+/// A disk that holds back flushes while its gate is closed, so that a test decides what is in a batch.
+#[derive(Debug, Default)]
+pub(super) struct GateDisk {
+    /// Whether it is closed, and how many wait.
+    gate: Mutex<(bool, usize)>,
+    changed: Condvar,
+}
+
+impl GateDisk {
+    fn set(&self, is_closed: bool) {
+        self.gate.lock().unwrap().0 = is_closed;
+        self.changed.notify_all();
+    }
+
+    fn waiting(&self) -> usize {
+        self.gate.lock().unwrap().1
+    }
+}
+
+impl Disk for GateDisk {
+    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        RealDisk.write_at(file, bytes, offset)
+    }
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        let mut gate = self.gate.lock().unwrap();
+        gate.1 += 1;
+        while gate.0 {
+            gate = self.changed.wait(gate).unwrap();
+        }
+        gate.1 -= 1;
+        drop(gate);
+        RealDisk.sync_data(file)
+    }
+    fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        RealDisk.allocate(file, bytes)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+    fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        RealDisk.truncate(file, bytes)
+    }
+    fn available(&self, dir: &Path) -> io::Result<u64> {
+        RealDisk.available(dir)
+    }
+}
+
+/// Appends `first` in a batch of its own and `then` together in the next one.
+pub(super) async fn append_together(log: &Log, disk: &GateDisk, first: &[u8], then: &[Vec<u8>]) {
+    disk.set(true);
+    let mut tasks = tokio::task::JoinSet::new();
+    let spawn = |tasks: &mut tokio::task::JoinSet<_>, payload: &[u8]| {
+        let (log, payload) = (log.clone(), payload.to_vec());
+        tasks.spawn(async move { log.append(b"m".to_vec(), &payload).await.unwrap() });
+    };
+    spawn(&mut tasks, first);
+    until("the first is being synced", || disk.waiting() == 1).await;
+    for payload in then {
+        let before = log.0.queue.len();
+        spawn(&mut tasks, payload);
+        until("queued", || log.0.queue.len() > before).await;
+    }
+    disk.set(false);
+    let seqs = tasks.join_all().await;
+    assert_eq!(seqs.len(), then.len() + 1);
 }
 
 /// An entry in short.

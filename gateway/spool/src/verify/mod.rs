@@ -1,0 +1,372 @@
+//! `wardgate spool stat|verify`: looks at a spool, running or stopped, and changes nothing.
+//!
+//! Without the key, checksums, numbering and the chain of tags (which stand in the clear) are checked: that
+//! finds rot, loss and clumsy hands. With the key, every header's MAC and every frame's tag is checked too: that
+//! finds tampering. Neither reads what a power cut tore at the very end as a fault. What cannot be seen from
+//! inside is the rollback of everything to an older copy; the landing's watermarks show that.
+
+mod segment;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Seq;
+use serde::Serialize;
+
+use self::segment::Walked;
+use crate::cipher::{LogKeys, Locked, SegmentCipher};
+use crate::format::{ChunkRef, FRAME_HEADER_BYTES, FrameHeader, HeaderFault, Kind, SegmentHeader};
+use crate::identity::{FILE_NAME, Identity, Lost};
+use crate::open::{Copies, footer_at};
+use crate::recover::list;
+use crate::spool::{LOG_NAMES, log_dir};
+use crate::table::segment_path;
+use crate::{Error, Keys};
+
+/// Most findings that are listed; [`VerifyReport::faults`] counts all.
+pub const FINDINGS_MAX: usize = 1000;
+/// The open segment of a running spool is looked at again before something in it is a finding.
+const LOOKS: u32 = 4;
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What kind of fault. Closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// A checksum is wrong: the medium or the memory changed bits.
+    Rot,
+    /// Checksums are right and a MAC, a tag or the chain is wrong: somebody changed it.
+    Tampering,
+    /// Records, or a part of a file, are not there.
+    Missing,
+}
+
+/// One fault and where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The log.
+    pub log: &'static str,
+    /// The file's name.
+    pub file: String,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// What kind.
+    pub fault: Fault,
+    /// One sentence for a person. No content.
+    pub detail: String,
+}
+
+/// One log in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogReport {
+    /// Its name.
+    pub name: &'static str,
+    /// 32 hex digits; empty when unknown.
+    pub incarnation: String,
+    /// Its epoch; 0 when unknown.
+    pub epoch: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Whole records found; 0 where only figures were asked for.
+    pub records: u64,
+    /// Oldest number retained; `last + 1` when there is none.
+    pub first: Seq,
+    /// Last number found.
+    pub last: Seq,
+}
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Whether tags and MACs were checked.
+    pub with_key: bool,
+    /// The logs that exist.
+    pub logs: Vec<LogReport>,
+    /// All faults, also those beyond [`FINDINGS_MAX`].
+    pub faults: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+}
+
+impl VerifyReport {
+    /// Nothing is wrong.
+    pub const fn is_sound(&self) -> bool {
+        self.faults == 0
+    }
+}
+
+/// What [`stat`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SpoolStat {
+    /// The logs that exist.
+    pub logs: Vec<LogReport>,
+}
+
+/// Reads everything and checks it; with `keys`, also against tampering. Blocks; reads at the speed of the disk.
+///
+/// # Errors
+/// [`Error::WrongKey`] when the spool was written under another key; [`Error::Version`]; [`Error::Io`].
+pub fn verify(dir: &Path, keys: Option<&Keys>) -> Result<VerifyReport, Error> {
+    examine(dir, keys, LOOKS)
+}
+
+pub(crate) fn examine(dir: &Path, keys: Option<&Keys>, looks: u32) -> Result<VerifyReport, Error> {
+    let mut report = VerifyReport { with_key: keys.is_some(), logs: Vec::new(), faults: 0, findings: Vec::new() };
+    for name in existing(dir)? {
+        let keys = keys.map(|keys| LogKeys::of(keys, name)).transpose()?;
+        let dir = log_dir(dir, name);
+        let mut check = Check { looks, ..Check::new(name, &dir, keys.as_ref()) };
+        let log = check.run()?;
+        report.logs.push(log);
+        report.faults += check.found.count;
+        let room = FINDINGS_MAX.saturating_sub(report.findings.len());
+        report.findings.extend(check.found.list.into_iter().take(room));
+    }
+    Ok(report)
+}
+
+/// Figures of a spool, from headers and the last segments. Needs no key. Blocks briefly.
+///
+/// # Errors
+/// [`Error::Version`]; [`Error::Io`].
+pub fn stat(dir: &Path) -> Result<SpoolStat, Error> {
+    let logs = existing(dir)?
+        .into_iter()
+        .map(|name| {
+            let dir = log_dir(dir, name);
+            Check { is_shallow: true, ..Check::new(name, &dir, None) }.run()
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(SpoolStat { logs })
+}
+
+fn existing(dir: &Path) -> Result<Vec<&'static str>, Error> {
+    let names: Vec<_> = LOG_NAMES.into_iter().filter(|name| log_dir(dir, name).is_dir()).collect();
+    if names.is_empty() {
+        return Err(Error::io("find a spool in", dir, io::ErrorKind::NotFound.into()));
+    }
+    Ok(names)
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    count: u64,
+    list: Vec<Finding>,
+}
+
+struct Check<'a> {
+    name: &'static str,
+    dir: &'a Path,
+    keys: Option<&'a LogKeys>,
+    is_shallow: bool,
+    looks: u32,
+    found: Found,
+}
+
+/// One segment's file and header.
+pub(super) struct Seen {
+    number: u64,
+    bytes: u64,
+    file: Arc<File>,
+    header: Option<SegmentHeader>,
+    cipher: Option<SegmentCipher>,
+}
+
+impl<'a> Check<'a> {
+    fn new(name: &'static str, dir: &'a Path, keys: Option<&'a LogKeys>) -> Self {
+        Self { name, dir, keys, is_shallow: false, looks: LOOKS, found: Found::default() }
+    }
+
+    fn run(&mut self) -> Result<LogReport, Error> {
+        // First the files, then the floor: what is freed in between is below the floor by then.
+        let files = list(self.dir)?;
+        let identity = self.identity(!files.is_empty())?;
+        let mut seen = Vec::new();
+        for (number, bytes) in files {
+            if let Some(file) = self.open(number)? {
+                seen.push(self.look(number, bytes, file)?);
+            }
+        }
+        let mut report = LogReport {
+            name: self.name,
+            incarnation: identity.map(|i| hex::encode(i.incarnation)).unwrap_or_default(),
+            epoch: identity.map_or(0, |i| i.epoch),
+            segments: seen.len() as u64,
+            bytes: seen.iter().map(|s| s.bytes).sum(),
+            records: 0,
+            first: 0,
+            last: identity.map_or(0, |i| i.floor),
+        };
+        for (i, this) in seen.iter().enumerate() {
+            let Some(header) = &this.header else { continue };
+            if header.first_seq > report.last + 1 && !(report.first == 0 && identity.is_none()) {
+                let detail = format!("records {} to {} are in no file", report.last + 1, header.first_seq - 1);
+                self.note(this.number, 0, Fault::Missing, detail);
+            }
+            let later = seen.get(i + 1..).unwrap_or_default();
+            let next = later.iter().filter_map(|s| s.header.as_ref()).find(|h| h.previous.segment == this.number);
+            if report.first == 0 {
+                report.first = header.first_seq;
+            }
+            let last_seq = if self.is_shallow && next.is_some() {
+                next.map_or(0, |h| h.first_seq.saturating_sub(1))
+            } else {
+                let walked = self.walk(this, header, next)?;
+                report.records += walked.records;
+                for finding in walked.found.list {
+                    self.push(finding);
+                }
+                self.check_refs(this.number, &walked.refs);
+                walked.last_seq
+            };
+            report.last = report.last.max(last_seq);
+        }
+        if let Some(identity) = identity {
+            let newest = seen.last().map_or(0, |s| s.number);
+            if identity.head_seq > report.last {
+                let detail = format!("records {} to {} at the end are missing", report.last + 1, identity.head_seq);
+                self.note_in(FILE_NAME.to_owned(), 0, Fault::Missing, detail);
+            } else if identity.head_segment > newest {
+                let detail = "a segment at the end is missing; how many records it held is not known".to_owned();
+                self.note_in(FILE_NAME.to_owned(), 0, Fault::Missing, detail);
+            }
+        }
+        if report.first == 0 {
+            report.first = report.last + 1;
+        }
+        Ok(report)
+    }
+
+    fn identity(&mut self, is_used: bool) -> Result<Option<Identity>, Error> {
+        let path = self.dir.join(FILE_NAME);
+        match Identity::load(self.dir, self.keys)? {
+            Ok(identity) => {
+                if self.keys.is_some_and(|keys| keys.key_id() != identity.key_id) {
+                    return Err(Error::WrongKey { path });
+                }
+                return Ok(Some(identity));
+            }
+            Err(Lost::Version(version)) => return Err(Error::Version { path, version }),
+            Err(Lost::Missing) if !is_used => {}
+            Err(Lost::Missing) => self.note_identity(Fault::Missing, "the log's identity is missing"),
+            Err(Lost::Rot) => self.note_identity(Fault::Rot, "the log's identity has rotted"),
+            Err(Lost::Tampered) => self.note_identity(Fault::Tampering, "the log's identity was changed"),
+        }
+        Ok(None)
+    }
+
+    fn note_identity(&mut self, fault: Fault, detail: &str) {
+        self.note_in(FILE_NAME.to_owned(), 0, fault, detail.to_owned());
+    }
+
+    /// `None`: freed meanwhile.
+    fn open(&self, number: u64) -> Result<Option<Arc<File>>, Error> {
+        let path = segment_path(self.dir, number);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Arc::new(file))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("open", &path, e)),
+        }
+    }
+
+    fn look(&mut self, number: u64, bytes: u64, file: Arc<File>) -> Result<Seen, Error> {
+        let path = segment_path(self.dir, number);
+        let copies = Copies::read(&file).map_err(|e| Error::io("read", &path, e))?;
+        let mut seen = Seen { number, bytes, file, header: None, cipher: None };
+        for (i, copy) in copies.0.iter().enumerate() {
+            let offset = i as u64 * crate::format::PAGE_BYTES;
+            match copy {
+                Ok(_) => {}
+                Err(HeaderFault::Version(version)) => return Err(Error::Version { path, version: *version }),
+                Err(HeaderFault::Rot) => {
+                    self.note(number, offset, Fault::Rot, "a copy of the header has rotted".to_owned());
+                }
+                Err(HeaderFault::Foreign) => {
+                    self.note(number, offset, Fault::Tampering, "a copy of the header is none".to_owned());
+                }
+            }
+        }
+        if let [Ok(first), Ok(second)] = &copies.0
+            && first != second
+        {
+            self.note(number, 0, Fault::Tampering, "the copies of the header differ".to_owned());
+        }
+        let Ok(header) = copies.best() else { return Ok(seen) };
+        if header.segment != number || header.log != SegmentHeader::log_name(self.name) {
+            self.note(number, 0, Fault::Tampering, "the file of another segment or log".to_owned());
+            return Ok(seen);
+        }
+        if let Some(keys) = self.keys {
+            match keys.unlock(&header) {
+                Ok(cipher) => seen.cipher = Some(cipher),
+                Err(Locked::OtherKey) => return Err(Error::WrongKey { path }),
+                Err(Locked::Tampered) => {
+                    self.note(number, 0, Fault::Tampering, "the header was changed".to_owned());
+                    return Ok(seen);
+                }
+            }
+        }
+        seen.header = Some(header);
+        Ok(seen)
+    }
+
+    fn walk(&self, this: &Seen, header: &SegmentHeader, next: Option<&SegmentHeader>) -> Result<Walked, Error> {
+        if next.is_some() || footer_at(&this.file, this.bytes).is_some() {
+            return Ok(Walked::of(self.name, this, header, next));
+        }
+        // The open segment: what is being written just now must not be a finding.
+        let mut looks = 0;
+        loop {
+            let walked = Walked::of(self.name, this, header, None);
+            looks += 1;
+            if walked.found.count == 0 || looks >= self.looks {
+                return Ok(walked);
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Whether the chunks of records are where they should be; what is in them is checked where they lie.
+    fn check_refs(&mut self, number: u64, refs: &[(Seq, u64, ChunkRef)]) {
+        let mut files: BTreeMap<u64, Option<File>> = BTreeMap::new();
+        for (seq, offset, chunk) in refs {
+            let file = files
+                .entry(chunk.segment)
+                .or_insert_with(|| File::open(segment_path(self.dir, chunk.segment)).ok());
+            let mut head = [0; FRAME_HEADER_BYTES];
+            let is_there = file.as_ref().is_some_and(|f| f.read_exact_at(&mut head, chunk.offset).is_ok())
+                && FrameHeader::decode(&head)
+                    .is_some_and(|h| h.kind == Kind::Chunk && h.body_len == chunk.body_len);
+            if !is_there {
+                let detail = format!("a chunk of record {seq} is missing in segment {}", chunk.segment);
+                self.note(number, *offset, Fault::Missing, detail);
+            }
+        }
+    }
+
+    fn note(&mut self, number: u64, offset: u64, fault: Fault, detail: String) {
+        self.note_in(file_name(number), offset, fault, detail);
+    }
+
+    fn note_in(&mut self, file: String, offset: u64, fault: Fault, detail: String) {
+        self.push(Finding { log: self.name, file, offset, fault, detail });
+    }
+
+    fn push(&mut self, finding: Finding) {
+        self.found.count += 1;
+        if self.found.list.len() < FINDINGS_MAX {
+            self.found.list.push(finding);
+        }
+    }
+}
+
+fn file_name(number: u64) -> String {
+    segment_path(Path::new(""), number).display().to_string()
+}
