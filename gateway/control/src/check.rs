@@ -460,12 +460,12 @@ fn at(table: &DeTable<'_>, section: &str, n: usize, keys: &[&str]) -> Option<Ran
 
 /// serde's words made a person's, with a hint.
 fn explain(message: &str, section: &str) -> (String, Option<String>) {
-    if let Some(rest) = message.strip_prefix("unknown field `") {
-        if let Some((field, rest)) = rest.split_once('`') {
-            let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
-            let hint = did_you_mean(field, &known).unwrap_or_else(|| list("keys", &known));
-            return (format!("`{section}` has no key `{field}`"), Some(hint));
-        }
+    if let Some(rest) = message.strip_prefix("unknown field `")
+        && let Some((field, rest)) = rest.split_once('`')
+    {
+        let known: Vec<&str> = rest.split('`').skip(1).step_by(2).collect();
+        let hint = did_you_mean(field, &known).unwrap_or_else(|| list("keys", &known));
+        return (format!("`{section}` has no key `{field}`"), Some(hint));
     }
     if let Some(field) = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`')) {
         return (format!("`{section}` lacks the key `{field}`"), Some(format!("add {field} = …")));

@@ -87,7 +87,6 @@ fn condition(state: spool::LogState) -> &'static str {
         spool::LogState::Full => "its budget or the disk is used up; it goes on by itself when there is room",
         spool::LogState::Failing => "writing failed; look at the disk",
         spool::LogState::Stopped => "it is stopped",
-        _ => "unknown",
     }
 }
 

@@ -32,8 +32,8 @@ const CERTIFICATE_CHECK_EVERY: Duration = Duration::from_secs(10);
 pub(crate) const SPOOL_DIR: &str = "spool";
 
 enum Source {
-    Mllp(mllp::Server),
-    Mqtt(mqtt::Client),
+    Mllp(Box<mllp::Server>),
+    Mqtt(Box<mqtt::Client>),
 }
 
 /// A gateway whose sockets are bound and whose logs are open.
@@ -144,12 +144,12 @@ fn source(feed: &control::Feed, clock: &Arc<dyn Clock>) -> anyhow::Result<(Sourc
     if let Some(config) = &feed.mllp {
         let server = mllp::Server::bind(feed.name.clone(), config, Arc::clone(clock))?;
         let handle = SourceHandle::Mllp(server.handle());
-        return Ok((Source::Mllp(server), handle));
+        return Ok((Source::Mllp(Box::new(server)), handle));
     }
     if let Some(config) = &feed.mqtt {
         let client = mqtt::Client::build(feed.name.clone(), config, Arc::clone(clock))?;
         let handle = SourceHandle::Mqtt { broker: config.url.clone(), handle: client.handle() };
-        return Ok((Source::Mqtt(client), handle));
+        return Ok((Source::Mqtt(Box::new(client)), handle));
     }
     Err(anyhow!("it says neither mllp nor mqtt"))
 }

@@ -39,6 +39,10 @@ const BATCH_SEQS_MAX: u64 = 20_000;
 const SKIP_RUNS_MAX: usize = 200;
 /// How long a batch that is nothing but skips waits for company.
 const SKIPS_LINGER: Duration = Duration::from_secs(1);
+/// How long a stop waits for a batch in flight.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How often a log presents itself before a landing that names ever other epochs is given up for now.
+const OPEN_ATTEMPTS_MAX: usize = 8;
 /// Records shaped before other tasks get a turn.
 const SHAPE_BURST: usize = 64;
 
@@ -156,10 +160,10 @@ impl<D: Destination> Delivery<D> {
     /// So that the status can say how long the oldest record has waited, also while nothing can be sent.
     async fn look_at_oldest(&self) {
         let oldest = self.spool.lane(self.lane).get(self.cursor.seq.saturating_add(1)).await;
-        if let Ok(Some(Entry::Record(record))) = oldest {
-            if let Ok(envelope) = codec::decode::<Envelope>(&record.meta) {
-                self.gauge.saw(envelope.provenance.received_at);
-            }
+        if let Ok(Some(Entry::Record(record))) = oldest
+            && let Ok(envelope) = codec::decode::<Envelope>(&record.meta)
+        {
+            self.gauge.saw(envelope.provenance.received_at);
         }
     }
 
@@ -193,7 +197,11 @@ impl<D: Destination> Delivery<D> {
             let earlier =
                 self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
             self.cursors.intend(&attempt)?;
-            let committed = self.destination.send(&built.batch).await?;
+            let committed = tokio::select! {
+                sent = self.destination.send(&built.batch) => sent?,
+                // A landing that hangs must not hold up a stop: the next start asks what became of the batch.
+                () = async { stop.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => return Ok(()),
+            };
             self.settle(&log, &built, earlier, &committed).await?;
             if stop.is_cancelled() {
                 return Ok(());
@@ -203,7 +211,7 @@ impl<D: Destination> Delivery<D> {
 
     /// Presents the log to the landing and takes over what it says of epoch and watermark.
     async fn open(&mut self, log: &Log) -> Result<(), Ended> {
-        loop {
+        for _ in 0..OPEN_ATTEMPTS_MAX {
             let proposed = log.epoch();
             let request = EpochRequest {
                 incarnation: log.incarnation().to_owned(),
@@ -223,6 +231,7 @@ impl<D: Destination> Delivery<D> {
                 return self.reconcile(log, &grant).await;
             }
         }
+        Err(Ended::Ours(Error::EpochUnsettled))
     }
 
     /// The landing's watermark is the truth about what is committed.

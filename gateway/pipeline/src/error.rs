@@ -31,6 +31,9 @@ pub enum Error {
         /// The log's last number.
         durable: u64,
     },
+    /// The landing and this log do not come to an epoch.
+    #[error("the landing grants ever other epochs: does another box use this gateway's certificate?")]
+    EpochUnsettled,
     /// The person asked for a record that is not held.
     #[error("{id} is not held for {destination}")]
     NotHeld {

@@ -58,7 +58,7 @@ enum Resolution {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum HeldEntry {
-    Held { item: HeldItem, subject: Option<ByteBuf>, envelope: Envelope },
+    Held { item: HeldItem, subject: Option<ByteBuf>, envelope: Box<Envelope> },
     Resolved { held: Seq, how: Resolution, actor: String, at: Timestamp },
 }
 
@@ -216,7 +216,7 @@ impl Held {
         let entry = HeldEntry::Held {
             item: item.clone(),
             subject: hold.subject.map(|s| ByteBuf::from(s.to_vec())),
-            envelope: hold.envelope,
+            envelope: Box::new(hold.envelope),
         };
         let seq = append(self.spool.held(), &entry, &hold.payload).await?;
         let on_its_way = {
@@ -265,10 +265,10 @@ impl Held {
     }
 
     async fn read(&self, seq: Seq) -> Result<(HeldItem, Envelope, Bytes), Error> {
-        if let Some(Entry::Record(record)) = self.spool.held().get(seq).await? {
-            if let HeldEntry::Held { item, envelope, .. } = codec::decode(&record.meta)? {
-                return Ok((item, envelope, record.payload.bytes().await?));
-            }
+        if let Some(Entry::Record(record)) = self.spool.held().get(seq).await?
+            && let HeldEntry::Held { item, envelope, .. } = codec::decode(&record.meta)?
+        {
+            return Ok((item, *envelope, record.payload.bytes().await?));
         }
         Err(Error::HeldDamaged)
     }

@@ -61,14 +61,13 @@ impl Shaper {
             Err((reason, why)) => return Shaped::Hold(hold(id, reason, &why, None, envelope, payload)),
         };
         let subject = self.subject(&clinical, device.as_deref());
-        if let Some(subject) = subject {
-            if held_now.contains(&subject)
-                || self.held.blocks(&self.destination, subject, id, provenance.origin)
-            {
-                let why = "an earlier record of the same subject is held; it follows";
-                let hold = hold(id, Reason::Held, why, Some(subject), envelope, payload);
-                return Shaped::Hold(Hold { follows: true, ..hold });
-            }
+        if let Some(subject) = subject
+            && (held_now.contains(&subject)
+                || self.held.blocks(&self.destination, subject, id, provenance.origin))
+        {
+            let why = "an earlier record of the same subject is held; it follows";
+            let hold = hold(id, Reason::Held, why, Some(subject), envelope, payload);
+            return Shaped::Hold(Hold { follows: true, ..hold });
         }
         let context = Context { seq: id.seq, provenance, tokens: Some(&self.tokens) };
         match self.policy.release(&clinical, &context) {
