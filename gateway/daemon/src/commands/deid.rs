@@ -30,10 +30,7 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     for (index, outcome) in deid::hl7_filter(&policy, &input, SystemClock.now(), Some(&key)) {
         match outcome {
             Ok(payload) => {
-                out.write_all(&payload)?;
-                if payload.last() != Some(&b'\r') {
-                    out.write_all(b"\r")?;
-                }
+                out.write_all(&with_cr(payload))?;
                 listed.push_str(&format!("{}\n", json!({ "index": index, "outcome": "released" })));
             }
             Err(why) => {
@@ -52,6 +49,17 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
         std::fs::write(&file, listed).with_context(|| file.display().to_string())?;
     }
     if held == 0 { Ok(()) } else { Err(exit::Printed.into()) }
+}
+
+/// The filter's output ends every segment with CR, also where the policy passes the sender's own line ends.
+fn with_cr(payload: Vec<u8>) -> Vec<u8> {
+    let Ok(message) = hl7::Message::parse(payload.clone()) else { return payload };
+    let mut out = Vec::with_capacity(payload.len().saturating_add(1));
+    for segment in message.segments() {
+        out.extend_from_slice(segment.raw());
+        out.push(b'\r');
+    }
+    out
 }
 
 fn load(name: &str) -> anyhow::Result<Policy> {
