@@ -64,3 +64,23 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(accepted: u64, delivered: u64, backlog: u64) -> Sample {
+        Sample { accepted, delivered, backlog }
+    }
+
+    #[test]
+    fn rates_are_per_minute_and_never_negative() {
+        let history = History::default();
+        assert_eq!(history.trend(), Trend::default());
+        history.samples.lock().unwrap().extend([sample(100, 50, 7), sample(110, 50, 17), sample(4, 60, 0)]);
+        let trend = history.trend();
+        assert_eq!(trend.accepted_per_min, [40, 0], "a feed was removed");
+        assert_eq!(trend.delivered_per_min, [0, 40]);
+        assert_eq!(trend.backlog, [17, 0]);
+    }
+}

@@ -64,9 +64,8 @@ impl Answer {
 
     /// The token of the page's forms.
     pub(crate) fn form_token(&self) -> &str {
-        let field = r#"name="form_token" value=""#;
-        let begin = self.body.find(field).map(|at| at + field.len()).expect("a page with a form");
-        self.body[begin..].split('"').next().unwrap()
+        let (_, after) = self.body.split_once(r#"name="form_token" value=""#).expect("a page with a form");
+        after.split('"').next().unwrap()
     }
 }
 
@@ -127,7 +126,15 @@ impl Box {
         self.send_body(request, String::new()).await
     }
 
-    async fn send_body(&mut self, mut request: axum::http::request::Builder, body: String) -> Answer {
+    /// A live page's events, as they come.
+    pub(crate) async fn open(&mut self, path: &str) -> Body {
+        let request = self.request(Request::get(path), String::new());
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.into_body()
+    }
+
+    fn request(&self, mut request: axum::http::request::Builder, body: String) -> Request<Body> {
         if !request.headers_ref().is_some_and(|headers| headers.contains_key(header::HOST)) {
             request = request.header(header::HOST, "10.0.0.1:8443");
         }
@@ -137,6 +144,11 @@ impl Box {
         }
         let mut request = request.body(Body::from(body)).unwrap();
         request.extensions_mut().insert(ConnectInfo(SocketAddr::from((self.from, 50_000))));
+        request
+    }
+
+    async fn send_body(&mut self, request: axum::http::request::Builder, body: String) -> Answer {
+        let request = self.request(request, body);
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
         self.keep_cookies(&parts.headers);

@@ -170,11 +170,40 @@ async fn a_crowd_is_turned_away_and_others_are_served() {
     for _ in 0..crate::CONNECTIONS_PER_ADDRESS_MAX {
         crowd.push(TcpStream::connect(server.address).await.unwrap());
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Connections are accepted in their order, so this one comes after all of those.
     assert!(connect(server.address, &certificate, &[]).await.is_err(), "one too many");
     drop(crowd);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(connect(server.address, &certificate, &[]).await.is_ok(), "there is room again");
+    let room_again = async {
+        while connect(server.address, &certificate, &[]).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), room_again).await.expect("there is room again");
+    server.stop.cancel();
+    server.task.await.unwrap();
+}
+
+/// Takes as long as the limit it tests.
+#[tokio::test]
+async fn a_header_that_trickles_in_is_cut_off() {
+    let dir = TempDir::new().unwrap();
+    let server = run(on_loopback(), dir.path()).await;
+    let certificate = dir.path().join("web/certificate.pem");
+    let mut slow = connect(server.address, &certificate, &["http/1.1"]).await.unwrap();
+    slow.write_all(b"GET /claim HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
+    let trickle = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if slow.write_all(b"x: y\r\n").await.is_err() || slow.flush().await.is_err() {
+                return;
+            }
+        }
+    };
+    let limit = Duration::from_secs(crate::HEADER_S_MAX + 10);
+    tokio::time::timeout(limit, trickle).await.expect("cut off although it kept sending");
+    let mut quick = connect(server.address, &certificate, &["http/1.1"]).await.unwrap();
+    let answer = ask(&mut quick, "GET /claim HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "others are served meanwhile");
     server.stop.cancel();
     server.task.await.unwrap();
 }

@@ -22,11 +22,11 @@ fn settled(body: &str) -> String {
 }
 
 fn keep<'b>(rest: &'b str, begin: &str, end: &str, out: &mut String) -> &'b str {
-    let Some(at) = rest.find(begin).map(|at| at + begin.len()) else { return rest };
-    let until = at + rest[at..].find(end).unwrap();
-    out.push_str(&rest[..at]);
+    let Some((before, after)) = rest.split_once(begin) else { return rest };
+    out.push_str(before);
+    out.push_str(begin);
     out.push_str("[…]");
-    &rest[until..]
+    after.find(end).and_then(|until| after.get(until..)).unwrap()
 }
 
 async fn page(scene: Scene, path: &str) -> String {
@@ -123,7 +123,7 @@ async fn hostile_text_stays_text() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn live_pages_are_counted_and_end_with_the_session() {
+async fn live_pages_are_counted() {
     use crate::app::LIVE_PAGES_MAX;
     let mut here = Box::signed_in(Scene::Well, Role::Viewer).await;
     let all =
@@ -135,4 +135,55 @@ async fn live_pages_are_counted_and_end_with_the_session() {
     assert_eq!((answer.status, answer.header("content-type")), (StatusCode::OK, "text/event-stream"));
     assert_eq!(here.app.live_pages.available_permits(), LIVE_PAGES_MAX, "a closed page gives its place back");
     assert_eq!(here.get("/events/feeds/nope").await.status, StatusCode::NOT_FOUND);
+}
+
+/// The next event of a live page; `None` at its end.
+async fn event(body: &mut axum::body::Body) -> Option<String> {
+    use http_body_util::BodyExt as _;
+    let frame = body.frame().await?.unwrap();
+    Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_page_gets_what_changed_until_its_session_ends() {
+    let mut here = Box::signed_in(Scene::Quiet, Role::Viewer).await;
+    let page = here.get("/").await.body;
+    let (_, after) = page.split_once("data-live=\"").unwrap();
+    let events = after.split('"').next().unwrap().to_owned();
+    let mut body = here.open(&events).await;
+    // The page says what it shows, so nothing is sent until something changes: only signs of life.
+    assert_eq!(event(&mut body).await.unwrap(), ":\n\n");
+    *here.fake.scene.lock().unwrap() = Scene::Trouble;
+    let mut changed = Vec::new();
+    for _ in 0..7 {
+        let text = event(&mut body).await.unwrap();
+        let data = text.strip_prefix("event: part\ndata: ").unwrap_or_else(|| panic!("{text}"));
+        let part: serde_json::Value = serde_json::from_str(data.trim()).unwrap();
+        changed.push(part["id"].as_str().unwrap().to_owned());
+    }
+    changed.sort();
+    assert_eq!(changed, ["destinations", "feeds", "flow", "headline", "lanes", "points", "strip"]);
+    let token = crate::session::Token::parse(&here.jar[0].1).unwrap();
+    here.app.sessions.close(&token);
+    loop {
+        let text = event(&mut body).await.expect("an end that is announced");
+        if text.starts_with("event: gone") {
+            break;
+        }
+    }
+    assert_eq!(event(&mut body).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_live_page_of_a_feed_that_is_removed_ends() {
+    let mut here = Box::signed_in(Scene::Well, Role::Viewer).await;
+    let mut body = here.open("/events/feeds/pathology").await;
+    assert!(event(&mut body).await.unwrap().starts_with("event: part"), "who shows nothing gets all");
+    *here.fake.scene.lock().unwrap() = Scene::Empty;
+    while let Some(text) = event(&mut body).await {
+        if text.starts_with("event: gone") {
+            return;
+        }
+    }
+    panic!("it ended without a word");
 }

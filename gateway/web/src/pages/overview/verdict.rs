@@ -142,3 +142,156 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use model::{Lane, StreamEpoch, Timestamp};
+
+    use super::*;
+    use crate::history::Trend;
+    use crate::{DestinationLane, DestinationStatus, Disk, FeedStatus, LaneStatus, Status};
+
+    const DAY_MICROS: i64 = 86_400_000_000;
+
+    fn at(days: i64) -> Timestamp {
+        Timestamp::from_micros(20_000 * DAY_MICROS + days * DAY_MICROS)
+    }
+
+    /// A box with one feed and one destination, on a good day.
+    fn snapshot() -> Snapshot {
+        let lane = |lane| LaneStatus {
+            lane,
+            epoch: StreamEpoch::FIRST,
+            last_durable: 5,
+            bytes: 1,
+            budget_bytes: 100,
+        };
+        let feed = FeedStatus {
+            name: "adt".parse().unwrap(),
+            kind: "mllp".to_owned(),
+            listen: "0.0.0.0:2575".to_owned(),
+            received: 5,
+            accepted: 5,
+            duplicates: 0,
+            refused: 0,
+            connections: 1,
+            last_received_at: Some(at(0)),
+            silent_for_s: Some(1),
+        };
+        let destination = DestinationStatus {
+            name: "lake".parse().unwrap(),
+            kind: "lakehouse".to_owned(),
+            policy: "treatment".to_owned(),
+            state: DestinationState::Idle,
+            lanes: vec![DestinationLane {
+                lane: Lane::Clinical,
+                cursor: 5,
+                backlog: 0,
+                oldest_unsent_age_s: None,
+            }],
+            delivered: 5,
+            skipped: 0,
+            held: 0,
+            certificate_expires_at: None,
+        };
+        let status = Status {
+            gateway: "ward-3".parse().unwrap(),
+            version: "0.1.0".to_owned(),
+            uptime_s: 1,
+            ready: true,
+            not_ready_because: Vec::new(),
+            lanes: Lane::ALL.into_iter().map(lane).collect(),
+            feeds: vec![feed],
+            destinations: vec![destination],
+            disk: Disk { free_bytes: 50, total_bytes: 100 },
+            held: 0,
+        };
+        Snapshot { status, now: at(0), certificate_expires_at: Some(at(300)), trend: Trend::default() }
+    }
+
+    #[test]
+    fn one_cause_one_point() {
+        type Case = (fn(&mut Snapshot), Tone, &'static str, &'static str);
+        let cases: [Case; 14] = [
+            (|_| {}, Tone::Good, "All is well, everything has been delivered", ""),
+            (
+                |s| s.status.destinations[0].lanes[0].backlog = 3,
+                Tone::Good,
+                "All is well, records are on their way",
+                "",
+            ),
+            (|s| s.status.ready = false, Tone::Watch, "Starting", ""),
+            (|s| s.status.feeds.clear(), Tone::Calm, "Ready for a first feed", ""),
+            (|s| s.status.destinations.clear(), Tone::Calm, "Ready for a first destination", ""),
+            (
+                |s| s.status.not_ready_because.push("the disk failed".to_owned()),
+                Tone::Act,
+                "One thing needs you",
+                "The gateway is not ready",
+            ),
+            (
+                |s| s.status.destinations[0].state = DestinationState::Blocked { why: "w".to_owned() },
+                Tone::Act,
+                "One thing needs you",
+                "lake is blocked",
+            ),
+            (
+                |s| {
+                    s.status.destinations[0].state =
+                        DestinationState::Retrying { why: "w".to_owned(), since: None }
+                },
+                Tone::Watch,
+                "Working, with one thing to watch",
+                "lake is retrying",
+            ),
+            (
+                |s| s.status.lanes[1].bytes = 80,
+                Tone::Watch,
+                "Working, with one thing to watch",
+                "The clinical lane is 80 % full",
+            ),
+            (
+                |s| s.status.lanes[1].bytes = 95,
+                Tone::Act,
+                "One thing needs you",
+                "The clinical lane is 95 % full",
+            ),
+            (|s| s.status.disk.free_bytes = 2, Tone::Act, "One thing needs you", "The disk is nearly full"),
+            (
+                |s| s.certificate_expires_at = Some(at(20)),
+                Tone::Watch,
+                "Working, with one thing to watch",
+                "A certificate expires soon",
+            ),
+            (
+                |s| s.certificate_expires_at = Some(at(-1)),
+                Tone::Act,
+                "One thing needs you",
+                "A certificate has expired",
+            ),
+            (|s| s.status.held = 1, Tone::Watch, "Working, with one thing to watch", "1 record is held"),
+        ];
+        for (change, tone, sentence, point) in cases {
+            let mut snapshot = snapshot();
+            change(&mut snapshot);
+            let verdict = of(&snapshot);
+            assert_eq!((verdict.tone, verdict.sentence.as_str()), (tone, sentence));
+            let points: Vec<&str> = verdict.points.iter().map(|p| p.what.as_str()).collect();
+            assert_eq!(points, if point.is_empty() { vec![] } else { vec![point] });
+        }
+    }
+
+    #[test]
+    fn what_needs_somebody_stands_first() {
+        let mut snapshot = snapshot();
+        snapshot.status.held = 2;
+        snapshot.status.disk = Disk { free_bytes: 1, total_bytes: 100 };
+        let verdict = of(&snapshot);
+        assert_eq!(verdict.sentence, "One thing needs you");
+        let tones: Vec<Tone> = verdict.points.iter().map(|p| p.tone).collect();
+        assert_eq!(tones, [Tone::Act, Tone::Watch]);
+        // A system that does not tell the size of its disk raises no alarm.
+        snapshot.status.disk = Disk { free_bytes: 0, total_bytes: 0 };
+        assert_eq!(of(&snapshot).points.len(), 1);
+    }
+}
