@@ -301,7 +301,7 @@ impl Inner {
         let freeing = self.freeing();
         let now_s = self.retention.lock().unwrap_or_else(PoisonError::into_inner).now_s();
         let mut identity = self.identity();
-        let (number, last_seq) = {
+        let (number, freed_through) = {
             let table = self.table();
             let Some(oldest) = table.freeable(freeing.through) else { return Ok(false) };
             let is_old =
@@ -309,10 +309,10 @@ impl Inner {
             if !is_old && !under_pressure {
                 return Ok(false);
             }
-            (oldest.number, oldest.last_seq)
+            (oldest.number, oldest.freed_through())
         };
         let mut changed = *identity;
-        changed.floor = changed.floor.max(last_seq);
+        changed.floor = changed.floor.max(freed_through);
         match changed.store(&*self.disk, &self.dir, &self.keys) {
             Ok(()) => *identity = changed,
             // On a full disk the room comes first. Should the box die in between, the records freed are
@@ -326,7 +326,7 @@ impl Inner {
         let path = segment_path(&self.dir, number);
         self.disk.remove(&path).map_err(|e| self.storage("removing a segment", e))?;
         self.disk.sync_dir(&self.dir).map_err(|e| self.storage("syncing the directory", e))?;
-        tracing::debug!(log = self.name, segment = number, last_seq, "freed");
+        tracing::debug!(log = self.name, segment = number, freed_through, "freed");
         Ok(true)
     }
 

@@ -6,7 +6,6 @@
 //! `retention`, one line each. Losing that file keeps records longer, never shorter; it is not synced.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -172,8 +171,7 @@ impl Retention {
         let mut text = format!("now {}\n", self.now_s);
         for segment in table.iter() {
             if let Some(at) = segment.delivered_at_s {
-                // Writing to a String does not fail.
-                drop(writeln!(text, "{} {at}", segment.number));
+                text.push_str(&format!("{} {at}\n", segment.number));
             }
         }
         let temporary = dir.join("retention.tmp");

@@ -80,10 +80,6 @@ impl Window {
         Self { file, limit, at: 0, bytes: Vec::new() }
     }
 
-    pub(crate) fn file(&self) -> &Arc<File> {
-        &self.file
-    }
-
     /// Up to `len` bytes at `offset`, fewer only at the limit or the end of the file.
     pub(crate) fn view(&mut self, offset: u64, len: usize) -> &[u8] {
         let len = len.min(usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX));
@@ -145,15 +141,6 @@ impl Scanner {
     pub(crate) const fn starting_at(mut self, offset: u64) -> Self {
         self.at = offset;
         self
-    }
-
-    pub(crate) fn file(&self) -> &Arc<File> {
-        self.window.file()
-    }
-
-    /// The end of what is read.
-    pub(crate) const fn limit(&self) -> u64 {
-        self.window.limit
     }
 
     /// Goes on behind an earlier limit: the segment has grown.
@@ -285,8 +272,9 @@ impl Scanner {
             }
             at += SECTOR_BYTES;
         }
-        // A frame's last sector also holds what follows it; its share of zeros is enough when it is long.
-        to.saturating_sub(at.max(from)) >= 64 && self.is_zero(at.max(from), to)
+        // The last sector also holds what follows: zeros or the next frame of the batch, torn with it. One byte
+        // of zeros alone may be the frame's own.
+        to.saturating_sub(at.max(from)) >= 2 && self.is_zero(at.max(from), at + SECTOR_BYTES)
     }
 
     /// Whether a sector that has a part of `from..to` is zeros.

@@ -14,7 +14,7 @@ use crate::{Entry, Error, Keys, Log, Spool, VerifyReport, verify};
 /// The clinical lane with one segment of batches of one and of two: `(payloads, bytes of the segment)`.
 async fn written(dir: &Path, is_closed: bool) -> (Vec<Vec<u8>>, Vec<u8>) {
     let disk = Arc::new(GateDisk::default());
-    let alone = Alone::open_on(dir, Arc::clone(&disk) as Arc<_>, 512 << 10).unwrap();
+    let alone = Alone::open_on(dir, Arc::clone(&disk) as Arc<_>, 128 << 10).unwrap();
     let payloads: Vec<_> = (1..=9).map(|i| bytes(i, 40 + 30 * usize::try_from(i).unwrap())).collect();
     alone.log.append(b"m".to_vec(), &payloads[0]).await.unwrap();
     append_together(&alone.log, &disk, &payloads[1], &payloads[2..4]).await;
@@ -86,7 +86,7 @@ async fn any_flipped_bit_is_found_and_costs_one_record_at_most() {
         let end = used(&segment);
         let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
         for at in 0..end + 64 {
-            let Some(byte) = segment.get(at) else { continue };
+            let Some(byte) = segment.get(at).filter(|b| **b != 0 || at % 13 == 0) else { continue };
             file.write_all_at(&[byte ^ (1 << (at % 8))], at as u64).unwrap();
             let report = look(dir.path(), None);
             assert!(!report.is_sound(), "closed {is_closed}: byte {at} was not noticed");
@@ -104,7 +104,9 @@ async fn any_flipped_bit_is_found_and_costs_one_record_at_most() {
                 let mut spoilt = segment.clone();
                 spoilt[frame + part] ^= 0x10;
                 fs::write(&segments(copied.path())[0], &spoilt).unwrap();
-                let lost = check(copied.path(), &payloads, &format!("closed {is_closed} frame {i} part {part}")).await;
+                let lost =
+                    check(copied.path(), &payloads, &format!("closed {is_closed} frame {i} part {part}"))
+                        .await;
                 assert_eq!(lost, usize::from(i < 9), "closed {is_closed} frame {i} part {part}");
             }
         }
@@ -143,7 +145,8 @@ async fn a_torn_batch_is_dropped_whole_records_before_it_are_not() {
         let copied = tempdir();
         copy(dir.path(), copied.path());
         fs::write(&segments(copied.path())[0], &torn).unwrap();
-        assert!(look(copied.path(), Some(&keys())).is_sound(), "round {round}: a tear is no fault");
+        let report = look(copied.path(), Some(&keys()));
+        assert!(report.is_sound(), "round {round}: a tear is no fault: {report:?}");
         let alone = Alone::open(copied.path());
         let got = all(&alone.log).await;
         assert!(got.len() >= 3, "round {round}");
@@ -172,7 +175,8 @@ async fn frames_that_are_moved_copied_or_taken_out_are_found() {
     let (a, b) = (range(2), range(3));
     assert_eq!(a.end, b.start);
     let swapped = [&segment[..a.start], &segment[b.clone()], &segment[a.clone()], &segment[b.end..]].concat();
-    let removed = [&segment[..a.start], &segment[b.start..b.end], &vec![0; a.len()], &segment[b.end..]].concat();
+    let removed =
+        [&segment[..a.start], &segment[b.start..b.end], &vec![0; a.len()], &segment[b.end..]].concat();
     let mut copied = segment.clone();
     copied[range(4)].fill(0);
     copied[range(4).start..][..range(0).len()].copy_from_slice(&segment[range(0)]);
@@ -182,12 +186,16 @@ async fn frames_that_are_moved_copied_or_taken_out_are_found() {
     forged[r.start + 60] ^= 1;
     let crc = crc32c::crc32c(&forged[r.start..r.end - 4]).to_le_bytes();
     forged[r.end - 4..r.end].copy_from_slice(&crc);
-    let cases = [("swapped", swapped, 1), ("removed", removed, 1), ("copied", copied, 1), ("forged", forged, 1)];
+    let cases =
+        [("swapped", swapped, 1), ("removed", removed, 1), ("copied", copied, 1), ("forged", forged, 1)];
     for (what, bytes, lost) in cases {
         assert_eq!(bytes.len(), segment.len(), "{what}");
         fs::write(&path, &bytes).unwrap();
         let with = look(dir.path(), Some(&keys()));
-        assert!(with.findings.iter().any(|f| f.fault == Fault::Tampering || f.fault == Fault::Missing), "{what}: {with:?}");
+        assert!(
+            with.findings.iter().any(|f| f.fault == Fault::Tampering || f.fault == Fault::Missing),
+            "{what}: {with:?}"
+        );
         if what != "forged" {
             assert!(!look(dir.path(), None).is_sound(), "{what} is seen without the key");
         }
@@ -248,7 +256,8 @@ async fn damaged(log: &Log) -> Vec<(u64, u64)> {
 
 #[tokio::test]
 async fn a_missing_or_unreadable_segment_is_an_exact_range() {
-    let cases: [(&str, usize, (u64, u64)); 3] = [("first", 0, (1, 4)), ("middle", 1, (5, 8)), ("last", 2, (9, 9))];
+    let cases: [(&str, usize, (u64, u64)); 3] =
+        [("first", 0, (1, 4)), ("middle", 1, (5, 8)), ("last", 2, (9, 9))];
     for (what, index, range) in cases {
         for is_removed in [true, false] {
             let dir = tempdir();
@@ -269,7 +278,9 @@ async fn a_missing_or_unreadable_segment_is_an_exact_range() {
             let spool = open(dir.path());
             let log = clinical(&spool);
             assert_eq!(damaged(&log).await, [range], "{what} {is_removed}");
-            assert!(matches!(log.get(range.0).await.unwrap(), Some(Entry::Damaged { first, last }) if (first, last) == (range.0, range.0)));
+            assert!(
+                matches!(log.get(range.0).await.unwrap(), Some(Entry::Damaged { first, last }) if (first, last) == (range.0, range.0))
+            );
             assert_eq!(log.append(vec![], b"on").await.unwrap(), 10, "{what} {is_removed}");
             assert!(log.stat().damaged > 0);
             // A missing file at the end may have held more: no number may be given out twice.

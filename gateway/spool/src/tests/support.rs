@@ -1,9 +1,9 @@
 //! What all tests of the spool need.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::fs::File;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;

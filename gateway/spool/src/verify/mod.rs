@@ -19,7 +19,7 @@ use model::Seq;
 use serde::Serialize;
 
 use self::segment::Walked;
-use crate::cipher::{LogKeys, Locked, SegmentCipher};
+use crate::cipher::{Locked, LogKeys, SegmentCipher};
 use crate::format::{ChunkRef, FRAME_HEADER_BYTES, FrameHeader, HeaderFault, Kind, SegmentHeader};
 use crate::identity::{FILE_NAME, Identity, Lost};
 use crate::open::{Copies, footer_at};
@@ -118,7 +118,8 @@ pub fn verify(dir: &Path, keys: Option<&Keys>) -> Result<VerifyReport, Error> {
 }
 
 pub(crate) fn examine(dir: &Path, keys: Option<&Keys>, looks: u32) -> Result<VerifyReport, Error> {
-    let mut report = VerifyReport { with_key: keys.is_some(), logs: Vec::new(), faults: 0, findings: Vec::new() };
+    let mut report =
+        VerifyReport { with_key: keys.is_some(), logs: Vec::new(), faults: 0, findings: Vec::new() };
     for name in existing(dir)? {
         let keys = keys.map(|keys| LogKeys::of(keys, name)).transpose()?;
         let dir = log_dir(dir, name);
@@ -207,13 +208,15 @@ impl<'a> Check<'a> {
         for (i, this) in seen.iter().enumerate() {
             let Some(header) = &this.header else { continue };
             if header.first_seq > report.last + 1 && !(report.first == 0 && identity.is_none()) {
-                let detail = format!("records {} to {} are in no file", report.last + 1, header.first_seq - 1);
+                let detail =
+                    format!("records {} to {} are in no file", report.last + 1, header.first_seq - 1);
                 self.note(this.number, 0, Fault::Missing, detail);
             }
             let later = seen.get(i + 1..).unwrap_or_default();
-            let next = later.iter().filter_map(|s| s.header.as_ref()).find(|h| h.previous.segment == this.number);
+            let next =
+                later.iter().filter_map(|s| s.header.as_ref()).find(|h| h.previous.segment == this.number);
             if report.first == 0 {
-                report.first = header.first_seq;
+                report.first = header.first_seq.max(identity.map_or(0, |i| i.floor + 1));
             }
             let last_seq = if self.is_shallow && next.is_some() {
                 next.map_or(0, |h| h.first_seq.saturating_sub(1))
@@ -223,7 +226,9 @@ impl<'a> Check<'a> {
                 for finding in walked.found.list {
                     self.push(finding);
                 }
-                self.check_refs(this.number, &walked.refs);
+                // Freed records may stand in a segment whose older chunks are gone.
+                let floor = identity.map_or(0, |i| i.floor);
+                self.check_refs(this.number, walked.refs.iter().filter(|(seq, ..)| *seq > floor));
                 walked.last_seq
             };
             report.last = report.last.max(last_seq);
@@ -231,10 +236,12 @@ impl<'a> Check<'a> {
         if let Some(identity) = identity {
             let newest = seen.last().map_or(0, |s| s.number);
             if identity.head_seq > report.last {
-                let detail = format!("records {} to {} at the end are missing", report.last + 1, identity.head_seq);
+                let detail =
+                    format!("records {} to {} at the end are missing", report.last + 1, identity.head_seq);
                 self.note_in(FILE_NAME.to_owned(), 0, Fault::Missing, detail);
             } else if identity.head_segment > newest {
-                let detail = "a segment at the end is missing; how many records it held is not known".to_owned();
+                let detail =
+                    "a segment at the end is missing; how many records it held is not known".to_owned();
                 self.note_in(FILE_NAME.to_owned(), 0, Fault::Missing, detail);
             }
         }
@@ -317,7 +324,12 @@ impl<'a> Check<'a> {
         Ok(seen)
     }
 
-    fn walk(&self, this: &Seen, header: &SegmentHeader, next: Option<&SegmentHeader>) -> Result<Walked, Error> {
+    fn walk(
+        &self,
+        this: &Seen,
+        header: &SegmentHeader,
+        next: Option<&SegmentHeader>,
+    ) -> Result<Walked, Error> {
         if next.is_some() || footer_at(&this.file, this.bytes).is_some() {
             return Ok(Walked::of(self.name, this, header, next));
         }
@@ -334,7 +346,7 @@ impl<'a> Check<'a> {
     }
 
     /// Whether the chunks of records are where they should be; what is in them is checked where they lie.
-    fn check_refs(&mut self, number: u64, refs: &[(Seq, u64, ChunkRef)]) {
+    fn check_refs<'r>(&mut self, number: u64, refs: impl Iterator<Item = &'r (Seq, u64, ChunkRef)>) {
         let mut files: BTreeMap<u64, Option<File>> = BTreeMap::new();
         for (seq, offset, chunk) in refs {
             let file = files

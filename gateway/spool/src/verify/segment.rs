@@ -117,7 +117,9 @@ impl Walked {
             }
         };
         if header.kind == Kind::Footer {
-            let is_odd = plain.as_ref().is_some_and(|p| FooterBody::decode(p).is_none_or(|f| f.last_seq != self.last_seq));
+            let is_odd = plain
+                .as_ref()
+                .is_some_and(|p| FooterBody::decode(p).is_none_or(|f| f.last_seq != self.last_seq));
             if is_odd {
                 self.note(place.offset, Fault::Tampering, "the footer tells another story".to_owned());
             }
@@ -182,7 +184,6 @@ impl Walked {
         }
         self.last_seq = next.first_seq.saturating_sub(1);
     }
-
 
     fn note(&mut self, offset: u64, fault: Fault, detail: String) {
         self.found.count += 1;
