@@ -131,7 +131,8 @@ mod tests {
         assert!(
             toml::from_str::<Config>("segment_byte = 1").unwrap_err().to_string().contains("segment_byte")
         );
-        let cases: [(fn(&mut Config), &str); 5] = [
+        type Spoil = fn(&mut Config);
+        let cases: [(Spoil, &str); 5] = [
             (|c| c.segment_bytes = 4096, "segment_bytes"),
             (|c| c.segment_bytes = (16 << 20) + 1, "segment_bytes"),
             (|c| c.held_bytes_max = 16 << 20, "held_bytes_max"),

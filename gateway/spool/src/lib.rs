@@ -1,4 +1,36 @@
-//! The encrypted logs, their keys and the state store.
+//! The encrypted store-and-forward logs, their keys, the state store and the audit log.
+//!
+//! **Promise.** A number that [`Log::append`] or [`Appender::commit`] returned stands for a record that is on the
+//! disk, encrypted, and stays there until every reader is past it. Numbers have no holes: whatever happens to
+//! the disk, a [`Reader`] accounts for each of them, as a record or as [`Entry::Damaged`].
+//!
+//! **Limits.** Five logs: three lanes, `held`, `journal`. Records up to 64 MiB, envelopes up to 64 KiB; payloads
+//! beyond 256 KiB go to the disk as chunks while they arrive. One log's queue holds 4 MiB, a writer of a large
+//! record 512 KiB, a reader 1 MiB, whatever the backlog. A batch is at most 1,024 frames or 1 MiB. A log takes
+//! its budget of disk and no more, in segments of 1 to 64 MiB; on a full disk the bulk lane stops first and the
+//! journal last.
+//!
+//! **Invariants.**
+//! - One `pwrite` and one `fdatasync` come before any number is returned ([`format`] has the bytes, the module
+//!   `committer` the order).
+//! - A segment found on the disk is never written to again, so no nonce is used twice under a key.
+//! - After a failed write or flush its file is never written again. What the failed batch left is void as soon
+//!   as the next segment begins; its numbers are used again for the same records.
+//! - Only the last batch of a log can be torn, and only it is ever dropped; all else that cannot be read is
+//!   reported.
+//! - A segment is freed only when every reader is past its records and past every record that has a chunk in it.
+//!   First the floor is durable, then the file is unlinked, then the directory is synced. No step of the clock
+//!   frees anything.
+//! - A wrong key, another gateway's spool and a second process are found before anything is changed.
+//! - Nothing here knows what a payload means: no HL7, no HTTP, no policy. sled is used in `state` alone.
+//!
+//! **Numbers after a mishap.** Where the end of a log is lost and nobody knows how far it went (its newest file is
+//! missing, or neither copy of its header can be read), the log takes a new incarnation and the next epoch, so
+//! that no number of the old one is given out twice. What is known to be missing is reported as damaged. A
+//! restore from a backup looks sound from inside: call [`Log::renew_incarnation`] after one.
+//!
+//! **Reading order**: [`format`], then `committer`, `index` and `recover` (what a crash leaves), `reader`,
+//! `keeper` (spares, freeing), `state`, `verify`.
 
 mod cipher;
 mod committer;
@@ -31,8 +63,8 @@ pub use keys::{Keys, forbid_core_dumps};
 pub use log::{Appender, Log, LogStat, LogState};
 pub use reader::{Entry, Payload, Reader, Record};
 pub use spool::Spool;
-pub use state::{Pair, State, Table, WriteBatch};
-pub use verify::{Fault, Finding, LogReport, SpoolStat, VerifyReport, stat, verify};
+pub use state::{KEY_BYTES_MAX, Pair, State, Table, VALUE_BYTES_MAX, WriteBatch};
+pub use verify::{FINDINGS_MAX, Fault, Finding, LogReport, SpoolStat, VerifyReport, stat, verify};
 
 #[cfg(test)]
 mod tests;

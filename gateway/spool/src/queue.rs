@@ -29,6 +29,7 @@ pub(crate) enum Work {
         meta: Vec<u8>,
         stored: Stored,
         /// Keeps the segments of its chunks until the record itself does.
+        #[expect(dead_code, reason = "held for what dropping it does")]
         pins: Vec<Pin>,
     },
     Chunk(ChunkBody),
