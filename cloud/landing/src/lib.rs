@@ -16,6 +16,12 @@
 //! Delta Lake stays in `delta`: nothing else names a log entry or a Parquet file.
 
 pub mod clock;
+pub mod config;
 mod delta;
+pub mod inspect;
 pub mod lake;
 mod rows;
+pub mod server;
+
+#[cfg(test)]
+mod testing;

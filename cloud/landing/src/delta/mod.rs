@@ -18,4 +18,4 @@ mod table;
 pub(crate) use log::{Add, Commit, Draft};
 pub(crate) use parquet::{Part, read_rows};
 pub(crate) use schema::{Column, Kind, Partition, Schema};
-pub(crate) use table::{CHECKPOINT_COMMITS, Committed, Error, Snapshot, Table};
+pub(crate) use table::{Committed, Error, Snapshot, Table};

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use model::wire::{EpochGrant, EpochRequest, Landed};
 use model::{Batch, Clock, Released, Seq, StreamId};
 use serde::Serialize;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use self::lookup::Key;
 use crate::delta;
@@ -89,6 +89,8 @@ pub(crate) enum Refused {
 pub(crate) struct Incoming {
     pub(crate) manifest: Manifest,
     pub(crate) records: Arc<Vec<Released>>,
+    /// Memory that is given back when the last holder lets go, also where the sender went away meanwhile.
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Incoming {
@@ -98,6 +100,7 @@ impl Incoming {
         manifest_sha256: String,
         bytes_raw: u64,
         bytes_wire: u64,
+        memory: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let StreamId { gateway, destination, lane, epoch } = batch.stream;
         let manifest = Manifest {
@@ -114,7 +117,7 @@ impl Incoming {
             manifest_sha256,
             policy: batch.policy,
         };
-        Self { manifest, records: Arc::new(batch.records) }
+        Self { manifest, records: Arc::new(batch.records), _memory: memory }
     }
 }
 
@@ -278,6 +281,12 @@ impl Handle {
             }
         }
     }
+}
+
+/// The newest version of `raw` that holds batches: what the other tables must have caught up with.
+pub(crate) fn raw_version_with_batches(raw: &delta::Snapshot) -> Option<u64> {
+    let newest = raw.txns.iter().filter(|(app, _)| streams::is_at(app)).map(|(_, version)| *version).max();
+    newest.and_then(|version| u64::try_from(version).ok())
 }
 
 /// The tables that follow, in the order in which they are named everywhere.

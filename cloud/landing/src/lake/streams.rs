@@ -57,6 +57,11 @@ fn at_id(stream: &StreamId) -> String {
     format!("wg-at|{}|{}|{}|{}", stream.gateway, stream.destination, stream.lane, stream.epoch)
 }
 
+/// Whether an application id says which version of `raw` committed a stream last.
+pub(crate) fn is_at(app_id: &str) -> bool {
+    app_id.starts_with("wg-at|")
+}
+
 /// The stream that a watermark's application id names.
 pub(crate) fn watermark_stream(app_id: &str) -> Option<StreamId> {
     let mut parts = app_id.strip_prefix("wg|")?.split('|');
