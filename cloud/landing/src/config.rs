@@ -139,7 +139,8 @@ impl Config {
         let unreadable = |source| Error::File { path: path.to_owned(), source };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
         if size > FILE_BYTES_MAX {
-            let source = std::io::Error::other(format!("it has {size} bytes; at most {FILE_BYTES_MAX} are read"));
+            let source =
+                std::io::Error::other(format!("it has {size} bytes; at most {FILE_BYTES_MAX} are read"));
             return Err(unreadable(source));
         }
         Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, path)

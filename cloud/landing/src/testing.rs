@@ -65,7 +65,8 @@ pub(crate) fn record(seq: Seq) -> Released {
         3 => {
             record.format = Format::Device("nonin-onyx".into());
             record.payload = ByteBuf::from(vec![0xff, 0, 1]);
-            record.observations = vec![observation(Value::Number(0.1 + 0.2)), observation(Value::Absent(Absent::SensorOff))];
+            record.observations =
+                vec![observation(Value::Number(0.1 + 0.2)), observation(Value::Absent(Absent::SensorOff))];
             record.message_type = None;
             record.control_id = None;
         }

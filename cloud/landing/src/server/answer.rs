@@ -48,7 +48,8 @@ impl From<Refused> for Failure {
                 failure
             }
             Refused::OtherRange(landed) => {
-                let title = format!("numbers {} to {} were committed as one batch", landed.first, landed.last);
+                let title =
+                    format!("numbers {} to {} were committed as one batch", landed.first, landed.last);
                 let mut failure = Self::new(ProblemKind::OtherRange, title);
                 failure.problem.landed = Some(landed);
                 failure

@@ -54,11 +54,10 @@ fn admit<'a>(app: &'a App, peer: &Peer, destination: &str) -> Result<(Slug, &'a 
         Ok(gateway) => gateway.clone(),
         Err(why) => return Err(Failure::new(ProblemKind::Forbidden, why.clone())),
     };
-    let open = destination
-        .parse::<Slug>()
-        .ok()
-        .and_then(|name| app.destinations.get(&name))
-        .ok_or_else(|| Failure::new(ProblemKind::UnknownDestination, "there is no such destination here"))?;
+    let open =
+        destination.parse::<Slug>().ok().and_then(|name| app.destinations.get(&name)).ok_or_else(|| {
+            Failure::new(ProblemKind::UnknownDestination, "there is no such destination here")
+        })?;
     if !open.config.admits(&gateway) {
         let title = format!("gateway {gateway} is not admitted to destination {}", open.config.name);
         return Err(Failure::new(ProblemKind::Forbidden, title));
@@ -72,7 +71,10 @@ fn lane(text: &str) -> Result<Lane, Failure> {
 
 fn number<T: FromStr>(text: &str, what: &str) -> Result<T, Failure> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| Failure::malformed(format!("{what} is no number")))
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| Failure::malformed(format!("{what} is no number")))
 }
 
 fn epoch(text: &str) -> Result<StreamEpoch, Failure> {

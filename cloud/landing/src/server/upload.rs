@@ -128,7 +128,10 @@ fn decompress(wire: &[u8], size: usize) -> Result<Vec<u8>, Failure> {
 }
 
 fn too_large(what: &str, limit: usize) -> Failure {
-    Failure::new(ProblemKind::TooLarge, format!("the batch is larger than {limit} bytes {what}; send less at once"))
+    Failure::new(
+        ProblemKind::TooLarge,
+        format!("the batch is larger than {limit} bytes {what}; send less at once"),
+    )
 }
 
 fn not_zstd() -> Failure {
