@@ -46,7 +46,12 @@ impl Progress {
             delivered: number(value, "delivered"),
             backlog: sum(&list(value, "lanes"), "backlog"),
             held: number(value, "held"),
-            trouble: value.get("state").and_then(|s| s.get("why")).and_then(Value::as_str).map(str::to_owned),
+            trouble: value
+                .get("state")
+                .and_then(|s| s.get("why"))
+                .and_then(Value::as_str)
+                .filter(|why| *why != "connecting")
+                .map(str::to_owned),
         };
         Self {
             received: sum(&feeds, "received"),

@@ -19,7 +19,7 @@ use self::figures::Account;
 pub(crate) use self::figures::Progress;
 use crate::binaries::{self, Profile};
 use crate::child::Child;
-use crate::landed;
+use crate::landed::{self, Counter};
 use crate::site::{DESTINATIONS, Ports, Running, Site};
 use crate::stop::Stop;
 
@@ -79,18 +79,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let site = Site::prepare(&dir, ports, programs)?;
     let mut running = site.start()?;
-    introduce(args, &site, &running)?;
+    introduce(args, &site);
 
     let mut hospital = Hospital::start(args, &site, replay)?;
-    let begun = Instant::now();
-    let until = args.seconds.map(|seconds| begun + Duration::from_secs(seconds));
-    let mut tick = begun;
+    let lines = Lines::start(args, &site);
+    let until = args.seconds.map(|seconds| lines.begun + Duration::from_secs(seconds));
+    let mut tick = lines.begun;
     while !stop.asked() {
         tick += TICK;
         stop.sleep_until(until.map_or(tick, |until| until.min(tick)));
         running.still_runs()?;
         hospital.still_well()?;
-        say_progress(args, begun, &Progress::read(&running.status()?));
+        lines.say(&Progress::read(&running.status()?));
         if until.is_some_and(|until| Instant::now() >= until) && !hospital.must_finish()? {
             break;
         }
@@ -98,12 +98,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     args.say("the hospital falls silent; draining");
     let acknowledged = hospital.end()?;
-    let last = drain(args, begun, &mut running)?;
+    let last = drain(args, &lines, &mut running)?;
     running.stop()?;
+    drop(lines);
     summarise(args, &site, &last, acknowledged)
 }
 
-fn introduce(args: &Args, site: &Site, running: &Running<'_>) -> Result<()> {
+fn introduce(args: &Args, site: &Site) {
     let Ports { mllp, ui, operations, landing } = site.ports;
     let mut claim = site.wardgate("claim-code");
     let claim = crate::shell::output(claim.arg("--config").arg(site.gateway_config()))
@@ -120,9 +121,9 @@ fn introduce(args: &Args, site: &Site, running: &Running<'_>) -> Result<()> {
          \n\
          Everything as it came, and without identifiers, as Delta Lake tables:\n\
          \x20 pip install polars deltalake\n\
-         \x20 python3 -c \"import polars as pl; print(pl.read_delta('{lake}/raw'))\"\n\
-         \x20 python3 -c \"import polars as pl; print(pl.read_delta('{research}/messages'))\"\n\
-         \x20 duckdb -c \"INSTALL delta; LOAD delta; SELECT * FROM delta_scan('{lake}/ledger')\"\n",
+         \x20 python3 -c \"import polars as pl; print(pl.read_delta('{lake}/raw').select('record_id', 'message_type', 'payload'))\"\n\
+         \x20 python3 -c \"import polars as pl; print(pl.read_delta('{research}/raw').select('record_id', 'message_type', 'payload'))\"\n\
+         \x20 duckdb -c \"INSTALL delta; LOAD delta; SELECT first, last, rows, skipped FROM delta_scan('{lake}/ledger')\"\n",
         claim.trim(),
         site.wardgate("").get_program().to_string_lossy(),
         site.dir.display(),
@@ -130,37 +131,53 @@ fn introduce(args: &Args, site: &Site, running: &Running<'_>) -> Result<()> {
     if args.seconds.is_none() {
         args.say("Ctrl-C ends the demo, drained.\n");
     }
-    say_progress(args, Instant::now(), &Progress::read(&running.status()?));
-    Ok(())
 }
 
-fn say_progress(args: &Args, begun: Instant, progress: &Progress) {
-    let mut line = format!(
-        "{:>5.0} s   received {:>7}   durable {:>7}   backlog {:>6}",
-        begun.elapsed().as_secs_f64(),
-        progress.received,
-        progress.durable,
-        progress.backlog()
-    );
-    for destination in &progress.destinations {
-        line.push_str(&format!("   {} {:>7}", destination.name, destination.delivered));
+/// The lines of progress. `rows` are counted in the tables, a moment later than the rest.
+struct Lines<'a> {
+    args: &'a Args,
+    begun: Instant,
+    counter: Counter,
+}
+
+impl<'a> Lines<'a> {
+    fn start(args: &'a Args, site: &Site) -> Self {
+        let [(lake, _), _] = DESTINATIONS;
+        args.say(
+            "          received   durable   delivered   backlog      rows   (delivered and rows: to lake)",
+        );
+        Self { args, begun: Instant::now(), counter: Counter::start(site, lake) }
     }
-    for destination in progress.destinations.iter().filter(|d| d.trouble.is_some()) {
-        let why = destination.trouble.as_deref().unwrap_or_default();
-        line.push_str(&format!("   [{}: {why}]", destination.name));
+
+    fn say(&self, progress: &Progress) {
+        let [(lake, _), _] = DESTINATIONS;
+        let mut line = format!(
+            "{:>6.0} s   {:>7}   {:>7}     {:>7}   {:>7}   {:>7}",
+            self.begun.elapsed().as_secs_f64(),
+            progress.received,
+            progress.durable,
+            progress.destination(lake).delivered,
+            progress.backlog(),
+            self.counter.rows()
+        );
+        for destination in &progress.destinations {
+            if let Some(why) = &destination.trouble {
+                line.push_str(&format!("   {}: {why}", destination.name));
+            }
+        }
+        self.args.say(&line);
     }
-    args.say(&line);
 }
 
 /// Waits until nothing is left to deliver, or nothing has moved for [`STALLED`].
-fn drain(args: &Args, begun: Instant, running: &mut Running<'_>) -> Result<Progress> {
+fn drain(args: &Args, lines: &Lines<'_>, running: &mut Running<'_>) -> Result<Progress> {
     let mut moved = Instant::now();
     let mut before = u64::MAX;
     loop {
         running.still_runs()?;
         let progress = Progress::read(&running.status()?);
         if progress.backlog() == 0 {
-            say_progress(args, begun, &progress);
+            lines.say(&progress);
             return Ok(progress);
         }
         if progress.backlog() < before {
@@ -168,7 +185,7 @@ fn drain(args: &Args, begun: Instant, running: &mut Running<'_>) -> Result<Progr
             moved = Instant::now();
         }
         if moved.elapsed() > STALLED {
-            say_progress(args, begun, &progress);
+            lines.say(&progress);
             args.say("the backlog stands still: going on to the count");
             return Ok(progress);
         }
@@ -177,9 +194,10 @@ fn drain(args: &Args, begun: Instant, running: &mut Running<'_>) -> Result<Progr
 }
 
 fn summarise(args: &Args, site: &Site, last: &Progress, acknowledged: Option<u64>) -> Result<()> {
-    let mut accounts = Vec::new();
+    let (mut accounts, mut disagreements) = (Vec::new(), Vec::new());
     for (name, _) in DESTINATIONS {
         let landed = landed::read(site, name)?;
+        disagreements.extend(landed::verify(site, name).err());
         accounts.push((name, Account::of(last.durable, last.destination(name).held, landed)));
     }
     // What the hospital was told is safe, and the gateway does not have.
@@ -216,6 +234,9 @@ fn summarise(args: &Args, site: &Site, last: &Progress, acknowledged: Option<u64
         let words: Vec<String> =
             keys.iter().map(|key| format!("{key}={}", summary.get(key).unwrap_or(&Value::Null))).collect();
         println!("summary: {}", words.join(" "));
+    }
+    if let Some(disagreement) = disagreements.pop() {
+        return Err(disagreement);
     }
     let wrong = |account: &Account| account.lost != 0 || account.duplicated != 0;
     if wrong(&first) || accounts.iter().any(|(_, account)| wrong(account)) {
