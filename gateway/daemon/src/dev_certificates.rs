@@ -17,7 +17,7 @@ use model::{Slug, Timestamp};
 use tls::throwaway::Authority;
 
 /// How long they are valid, in days. Short, so that a demo's certificate does not end up in production.
-pub(crate) const VALID_DAYS: i64 = 30;
+pub(crate) const VALID_DAYS: i64 = 90;
 /// They are valid from this much before now, for machines whose clocks disagree. Microseconds.
 const EARLY: i64 = 3_600_000_000;
 const DAY: i64 = 86_400_000_000;
