@@ -20,6 +20,7 @@ const SHAPES = {
   dark: { colorScheme: "dark" },
   narrow: { colorScheme: "light", viewport: { width: 320, height: 700 } },
   tablet: { colorScheme: "light", viewport: { width: 900, height: 800 } },
+  small: { colorScheme: "light", viewport: { width: 1024, height: 700 } },
   "narrow-dark": { colorScheme: "dark", viewport: { width: 320, height: 700 } },
   // 200 % zoom of 1280 px is a window of 640 px.
   zoomed: { colorScheme: "light", viewport: { width: 640, height: 450 }, deviceScaleFactor: 2 },
@@ -39,9 +40,12 @@ async function look(page, name, { scripts }) {
     assert.deepEqual(words, [], `axe on ${name}`);
     const wide = await page.evaluate(() => {
       const room = document.documentElement.clientWidth;
-      const out = [...document.querySelectorAll("body *")].filter(
-        (e) => e.getBoundingClientRect().right > room + 0.5 && !e.closest("pre, thead, svg"),
-      );
+      const main = document.querySelector("main");
+      const inside = main.getBoundingClientRect().right - Number.parseFloat(getComputedStyle(main).paddingRight);
+      const out = [...document.querySelectorAll("body *")].filter((e) => {
+        const edge = main.contains(e) && e !== main ? inside : room;
+        return e.getBoundingClientRect().right > edge + 0.5 && !e.closest("pre, thead, svg");
+      });
       return { scrolls: document.documentElement.scrollWidth > room, out: out.map((e) => e.outerHTML.slice(0, 120)) };
     });
     assert.deepEqual(wide, { scrolls: false, out: [] }, `width of ${name}`);

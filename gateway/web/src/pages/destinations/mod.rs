@@ -129,10 +129,7 @@ fn one(destination: &DestinationStatus, now: Timestamp) -> Markup {
             (fact("Skipped with a reason", &html! { (format::count(destination.skipped)) }))
             (fact("Held", &html! { (format::count(destination.held)) }))
             @if let Some(at) = destination.certificate_expires_at {
-                (fact("Our certificate there", &layout::state(
-                    layout::certificate_tone(at, now),
-                    &format!("until {}", format::date(at)),
-                )))
+                (fact("Our certificate ends", &layout::state(layout::certificate_tone(at, now), &format::date(at))))
             }
         }
         (layout::table("How far it has come, by lane", &COLUMNS, lanes))
