@@ -150,6 +150,27 @@ pub struct Sent {
     pub acknowledged: bool,
 }
 
+/// What a sender knows of a message: for comparing with the tables.
+#[derive(Debug)]
+pub struct Known {
+    /// Of its bytes.
+    pub sha256: String,
+    /// The connection that it went over.
+    pub connection: usize,
+    /// AA came.
+    pub acknowledged: bool,
+}
+
+impl From<&Sent> for Known {
+    fn from(sent: &Sent) -> Self {
+        Self {
+            sha256: crate::sha256(&sent.message),
+            connection: sent.sender,
+            acknowledged: sent.acknowledged,
+        }
+    }
+}
+
 /// Senders at work, each on a connection of its own and one message at a time.
 #[derive(Debug)]
 pub struct Load {

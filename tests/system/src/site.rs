@@ -151,6 +151,12 @@ impl Site {
         site
     }
 
+    /// Gives the gateway another name, in its certificate too.
+    pub fn rename(&mut self, gateway: &str) {
+        self.gateway = gateway.to_owned();
+        self.gateway_certificate(days_from_now(-1), days_from_now(30));
+    }
+
     /// A file of the certificates' folder.
     pub fn certificate(&self, name: &str) -> PathBuf {
         self.dir.join("certificates").join(name)
@@ -329,14 +335,10 @@ impl Site {
     /// Waits until the destination is in this state; the reason that it gives.
     #[track_caller]
     pub fn in_state(&self, destination: &str, state: &str) -> String {
-        let mut last = Value::Null;
-        let found = std::panic::AssertUnwindSafe(|| {
+        wait::until(&format!("{destination} to be {state}"), || {
             let now = self.destination(destination)?["state"].clone();
-            last = now.clone();
             (now["name"] == state).then(|| now["why"].as_str().unwrap_or_default().to_owned())
-        });
-        let found = found.0;
-        wait::until(&format!("{destination} to be {state}"), found)
+        })
     }
 
     /// Waits until every destination has everything.
