@@ -1,0 +1,265 @@
+//! A landing in memory that follows the protocol's rules and can be told to misbehave, and a box without sources.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::Mutex as StdMutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use deid::{Policy, Release};
+use forward::{Committed, SendError};
+use model::wire::{EpochGrant, EpochRequest, Landed};
+use model::{
+    Batch, Closing, Format, Identity, Intake as _, Lane, Provenance, Reason, Released, Skip, StreamEpoch,
+    Timestamp,
+};
+use spool::Keys;
+
+use crate::*;
+
+#[derive(Debug, Default)]
+pub(super) struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(1_790_000_000_000_000 + self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What the landing does with the next batch instead of the ordinary.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// Commits and loses the answer.
+    LoseAnswer,
+    /// Is away.
+    Away,
+    /// Is busy, and has not committed.
+    Busy,
+}
+
+#[derive(Debug, Default, Clone)]
+pub(super) struct Stream {
+    epoch: u64,
+    incarnation: String,
+    pub(super) watermark: Seq,
+    manifest: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    pub(super) streams: BTreeMap<Lane, Stream>,
+    pub(super) rows: Vec<Released>,
+    pub(super) ledger: Vec<(Lane, u64, Seq, Seq, Vec<Skip>, String)>,
+    pub(super) faults: VecDeque<Fault>,
+}
+
+/// A landing for one destination.
+#[derive(Debug, Default)]
+pub(super) struct Landing(pub(super) StdMutex<Shelf>);
+
+impl Landing {
+    pub(super) fn rows(&self) -> Vec<Released> {
+        self.0.lock().unwrap().rows.clone()
+    }
+
+    pub(super) fn payloads(&self) -> Vec<String> {
+        self.rows().iter().map(|r| String::from_utf8_lossy(&r.payload).into_owned()).collect()
+    }
+
+    pub(super) fn fault(&self, fault: Fault) {
+        self.0.lock().unwrap().faults.push_back(fault);
+    }
+
+    /// Ranges are contiguous, and every number is a row or a skip: the ledger's arithmetic.
+    pub(super) fn audit(&self) {
+        let shelf = self.0.lock().unwrap();
+        let mut next: BTreeMap<(Lane, u64), Seq> = BTreeMap::new();
+        for (lane, epoch, first, last, _, _) in &shelf.ledger {
+            let expected = next.entry((*lane, *epoch)).or_insert(*first);
+            assert_eq!(expected, first, "contiguous");
+            *expected = last + 1;
+        }
+    }
+
+    pub(super) fn skips(&self) -> Vec<(Seq, Reason)> {
+        let shelf = self.0.lock().unwrap();
+        shelf
+            .ledger
+            .iter()
+            .flat_map(|l| &l.4)
+            .flat_map(|s| (s.first..=s.last).map(|n| (n, s.reason)))
+            .collect()
+    }
+}
+
+impl Destination for Landing {
+    async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {
+        let mut shelf = self.0.lock().unwrap();
+        let stream = shelf.streams.entry(lane).or_default();
+        let same = stream.incarnation == request.incarnation;
+        let proposed = request.proposed.get();
+        let granted = if same { proposed.max(stream.epoch) } else { proposed.max(stream.epoch + 1) };
+        if !same || granted > stream.epoch {
+            *stream = Stream {
+                epoch: granted,
+                incarnation: request.incarnation.clone(),
+                watermark: request.resume_after,
+                manifest: None,
+            };
+        }
+        Ok(EpochGrant {
+            epoch: StreamEpoch::new(stream.epoch).unwrap(),
+            watermark: stream.watermark,
+            manifest_sha256: stream.manifest.clone(),
+        })
+    }
+
+    async fn send(&self, batch: &Batch<Release>) -> Result<Committed, SendError> {
+        batch.check().unwrap();
+        let mut shelf = self.0.lock().unwrap();
+        let fault = shelf.faults.pop_front();
+        match fault {
+            Some(Fault::Away) => return Err(SendError::Unreachable { why: "away".into() }),
+            Some(Fault::Busy) => return Err(SendError::Busy { retry_after: None, why: "busy".into() }),
+            Some(Fault::LoseAnswer) | None => {}
+        }
+        let stream = shelf.streams.get_mut(&batch.stream.lane).unwrap();
+        if batch.stream.epoch.get() < stream.epoch {
+            return Err(SendError::Fenced);
+        }
+        if batch.first != stream.watermark + 1 {
+            return Err(SendError::OutOfOrder { expected: stream.watermark + 1 });
+        }
+        let manifest = format!("{}..{}", batch.first, batch.last);
+        stream.watermark = batch.last;
+        stream.manifest = Some(manifest.clone());
+        let (lane, epoch) = (batch.stream.lane, batch.stream.epoch.get());
+        shelf.rows.extend(batch.records.iter().map(|r| r.as_released().clone()));
+        let policy = batch.policy.name.clone();
+        shelf.ledger.push((lane, epoch, batch.first, batch.last, batch.skipped.clone(), policy));
+        if matches!(fault, Some(Fault::LoseAnswer)) {
+            return Err(SendError::Unknown { why: "the line broke".into() });
+        }
+        let landed = Landed {
+            first: batch.first,
+            last: batch.last,
+            manifest_sha256: manifest.clone(),
+            table_version: 1,
+            committed_at: Timestamp::from_micros(1),
+        };
+        Ok(Committed { landed, manifest_sha256: manifest, bytes_raw: 1, bytes_wire: 1 })
+    }
+
+    async fn test(&self) -> forward::check::Report {
+        unreachable!("not asked for in these tests")
+    }
+}
+
+pub(super) fn slug(name: &str) -> Slug {
+    name.parse().unwrap()
+}
+
+pub(super) fn feed(name: &str, destinations: Option<&[&str]>) -> Feed {
+    let destinations = destinations.map(|d| d.iter().map(|n| slug(n)).collect());
+    Feed { name: slug(name), lane: Lane::Clinical, destinations, device_topics: vec!["ward/+/plx".into()] }
+}
+
+pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<Landing> {
+    Route {
+        name: slug(name),
+        policy: Arc::new(Policy::builtin(policy).unwrap()),
+        destination: Arc::clone(landing),
+        start: Start::Now,
+        batch: BatchLimits { linger: Duration::from_millis(5), ..BatchLimits::default() },
+    }
+}
+
+/// What the intake said; a test need not look at it.
+#[derive(Debug)]
+pub(super) struct Took {
+    pub(super) id: RecordId,
+    pub(super) duplicate: Option<Bytes>,
+}
+
+/// A gateway without sources on a directory of its own.
+pub(super) struct TestBox {
+    pub(super) handle: Handle,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl TestBox {
+    pub(super) async fn start(dir: &Path, feeds: Vec<Feed>, routes: Vec<Route<Landing>>) -> Self {
+        let keys = Keys::from_file(&dir.join("root.key"), true).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+        let config = spool::Config {
+            segment_bytes: 1 << 20,
+            urgent_bytes_max: 8 << 20,
+            clinical_bytes_max: 16 << 20,
+            bulk_bytes_max: 8 << 20,
+            held_bytes_max: 8 << 20,
+            journal_bytes_max: 8 << 20,
+            ..spool::Config::default()
+        };
+        let spool =
+            Spool::open(&dir.join("spool"), &config, keys, &slug("ward-3"), Arc::clone(&clock)).unwrap();
+        let profiles = Arc::new(Catalogue::builtin().unwrap());
+        let pipeline =
+            Pipeline::build(slug("ward-3"), Arc::new(spool), clock, profiles, feeds, routes).await.unwrap();
+        let (handle, stop, tasks) = (pipeline.handle(), CancellationToken::new(), TaskTracker::new());
+        drop(tasks.spawn(pipeline.run(stop.clone())));
+        tasks.close();
+        Self { handle, stop, tasks }
+    }
+
+    /// As a kill: nothing is flushed that the promises do not flush.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        drop(self.handle);
+    }
+
+    pub(super) async fn take(&self, feed: &str, format: Format, channel: &str, body: &[u8]) -> Took {
+        let provenance = Provenance {
+            feed: slug(feed),
+            peer: "10.0.0.1:4711".into(),
+            channel: channel.into(),
+            received_at: Timestamp::from_micros(1_790_000_000_000_000),
+            format,
+            origin: None,
+        };
+        let mut writer = self.handle.intake().begin(provenance).await.unwrap();
+        writer.push(body).await.unwrap();
+        let mut identity = [0; 32];
+        for (n, byte) in body.iter().enumerate() {
+            identity[n % 32] ^= byte.rotate_left((n / 32) as u32 % 8);
+        }
+        let closing = Closing {
+            identity: Some(Identity(identity)),
+            reply: Some(Bytes::from(format!("AA for {} bytes", body.len()))),
+            format: None,
+        };
+        let receipt = writer.commit(closing).await.unwrap();
+        Took { id: receipt.id, duplicate: receipt.duplicate }
+    }
+
+    pub(super) async fn hl7(&self, mrn: &str, control_id: &str) -> Took {
+        self.take("adt", Format::Hl7v2, "", message(mrn, control_id).as_bytes()).await
+    }
+
+    pub(super) async fn idle(&self) {
+        for _ in 0..2_000 {
+            let status = self.handle.status();
+            if status.iter().all(|d| d.backlog == 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("the backlog does not drain: {:?}", self.handle.status());
+    }
+}
+
+pub(super) fn message(mrn: &str, control_id: &str) -> String {
+    format!(
+        "MSH|^~\\&|A|LARKHAVEN|B|EDGE|20261124083000||ADT^A08^ADT_A01|{control_id}|P|2.5.1\rPID|1||{mrn}^^^LARKHAVEN^MR||KESTREL^ISADORA||19540311|F\r"
+    )
+}
