@@ -93,8 +93,12 @@ struct Tables {
 /// # Errors
 /// [`Error`]: no tables there, or unreadable ones.
 pub async fn verify(root: &Path) -> Result<Verdict, Error> {
+    verify_within(root, LOOKS).await
+}
+
+pub(super) async fn verify_within(root: &Path, looks: u32) -> Result<Verdict, Error> {
     let mut findings = Findings::default();
-    let tables = settled(root, &mut findings).await?;
+    let tables = settled(root, looks, &mut findings).await?;
     let batches = by_stream(read::ledger(root, &tables.ledger).await?);
     for (stream, batches) in &batches {
         check_ledger(stream, batches, &mut findings);
@@ -117,7 +121,7 @@ pub async fn verify(root: &Path) -> Result<Verdict, Error> {
 }
 
 /// The tables at a moment when all have caught up; with a finding where that moment does not come.
-async fn settled(root: &Path, findings: &mut Findings) -> Result<Tables, Error> {
+async fn settled(root: &Path, looks: u32, findings: &mut Findings) -> Result<Tables, Error> {
     let mut look = 1;
     loop {
         // `raw` last: what it has beyond the others is then seen.
@@ -133,7 +137,7 @@ async fn settled(root: &Path, findings: &mut Findings) -> Result<Tables, Error> 
                 (at < newest).then_some((name, at))
             })
             .collect();
-        if !behind.is_empty() && look < LOOKS {
+        if !behind.is_empty() && look < looks {
             look += 1;
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;

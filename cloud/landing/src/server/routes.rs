@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use model::wire::{BATCH_MEDIA_TYPE, EpochRequest, MANIFEST_HEADER, ProblemKind};
-use model::{Lane, Seq, Slug, StreamEpoch, StreamId};
+use model::{Lane, Released, Seq, Slug, StreamEpoch, StreamId, TimeValue};
 use serde::Serialize;
 
 use super::answer::{Failure, json};
@@ -20,6 +20,7 @@ use super::upload::Decoded;
 use super::{App, Open, operations};
 use crate::lake::streams::{EPOCH_MAX, SEQ_MAX};
 use crate::lake::{Incoming, Status, Track};
+use crate::rows::SAFE_HARBOR;
 
 /// Largest request for an epoch, in bytes.
 const EPOCH_REQUEST_BYTES_MAX: usize = 4 << 10;
@@ -220,7 +221,24 @@ fn check(
         let title = format!("this destination takes releases of `{policy}` alone");
         return Err(Failure::new(ProblemKind::PolicyRefused, title));
     }
+    if let Some(record) = batch.records.iter().find(|r| policy == SAFE_HARBOR && says_too_much(r)) {
+        let title = format!(
+            "number {} has a time finer than a year, a peer, a channel or a control id, which `{policy}` excludes",
+            record.seq
+        );
+        return Err(Failure::new(ProblemKind::PolicyRefused, title));
+    }
     Ok(())
+}
+
+/// Whether an envelope holds what `safe-harbor` never lets through, whatever the gateway's policy of that label.
+fn says_too_much(record: &Released) -> bool {
+    let exact = |time: Option<TimeValue>| matches!(time, Some(TimeValue::Instant(_)));
+    exact(record.received_at)
+        || record.peer.is_some()
+        || record.channel.is_some()
+        || record.control_id.is_some()
+        || record.observations.iter().any(|o| exact(o.time) || exact(o.device_time))
 }
 
 /// How far a stream is committed, for people and for `GET`.
