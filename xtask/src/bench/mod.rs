@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: figures with their spread, from release builds, in one run.
 //!
-//! Durable acknowledgements are measured in pairs: a burst through the gateway, then the same bytes by `pwrite`
-//! and `fdatasync` into a pre-allocated file on the same disk, so that a noisy neighbour disturbs both. With
+//! Durable acknowledgements are measured in pairs: a burst through the gateway, and before and after it the same
+//! bytes by `pwrite` and `fdatasync` into a pre-allocated file on the same disk, so that a noisy neighbour disturbs
+//! both. With
 //! n connections the yardstick puts n records under one `fdatasync`, which no log can beat. Times to the row are
 //! read from the tables by an independent reader. Nothing here is simulated but the hospital.
 
@@ -114,13 +115,16 @@ fn bursts(
             if stop.asked() {
                 bail!("interrupted");
             }
+            // Half of the yardstick before, half after: a disk that slows down meanwhile slows down both.
+            let before = yardstick.run(FRAME_BYTES, connections, lasting / 2)?;
             let begun = Instant::now();
             let run = format!("b{pair}");
             let load = Load { to, connections, lasting, pace: Duration::ZERO, run };
             let outcome = load.run()?;
             drained(running)?;
             let whole = outcome.acknowledged as f64 / begun.elapsed().as_secs_f64();
-            let raw = yardstick.rate(FRAME_BYTES, connections, lasting)?;
+            let after = yardstick.run(FRAME_BYTES, connections, lasting / 2)?;
+            let raw = (before.0 + after.0) as f64 / (before.1 + after.1).as_secs_f64();
             if pair == 0 {
                 continue;
             }

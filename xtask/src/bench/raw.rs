@@ -32,8 +32,9 @@ impl Yardstick {
         Ok(Self { file, at: 0 })
     }
 
-    /// Records a second when `group` records of `bytes` go in one `pwrite` with one `fdatasync`.
-    pub(crate) fn rate(&mut self, bytes: usize, group: u32, lasting: Duration) -> Result<f64> {
+    /// Writes for a while, `group` records of `bytes` in one `pwrite` with one `fdatasync`; records, and the time
+    /// they took.
+    pub(crate) fn run(&mut self, bytes: usize, group: u32, lasting: Duration) -> Result<(u64, Duration)> {
         let group_bytes = bytes * usize::try_from(group)?;
         let block: Vec<u8> = (0_u8..=255).cycle().take(group_bytes).collect();
         let length = u64::try_from(group_bytes)?;
@@ -47,6 +48,6 @@ impl Yardstick {
             self.at += length;
             records += u64::from(group);
         }
-        Ok(records as f64 / begun.elapsed().as_secs_f64())
+        Ok((records, begun.elapsed()))
     }
 }
