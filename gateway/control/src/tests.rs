@@ -166,3 +166,15 @@ fn the_published_schema_is_current() {
         "run: UPDATE=1 cargo test -p wardgate-control"
     );
 }
+
+/// What the empty pages tell a person to write is what the document takes.
+#[test]
+fn the_examples_of_the_pages_are_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let text = format!("[gateway]\nid = \"ward-3\"\n{}\n{}\n", web::FEED_EXAMPLE, web::DESTINATION_EXAMPLE);
+    let findings = check("g.toml", &text, dir.path()).err().unwrap_or_default();
+    let about_files = |f: &Finding| f.message.contains("cannot be used");
+    let others: Vec<&Finding> = findings.iter().filter(|f| !about_files(f)).collect();
+    assert!(others.is_empty(), "{}", render(&findings));
+}

@@ -56,8 +56,8 @@ impl Claim {
         Some(groups.join("-"))
     }
 
-    /// Makes the first account. Not to be called twice at once: the caller serialises.
-    pub(crate) async fn claim(&self, code: &str, first: NewAccount) -> Result<(), ClaimError> {
+    /// Is this the code of a box that nobody has claimed?
+    pub(crate) fn check(&self, code: &str) -> Result<(), ClaimError> {
         if self.claimed() {
             return Err(ClaimError::AlreadyClaimed);
         }
@@ -65,6 +65,11 @@ impl Claim {
         if ours.is_empty() || !bool::from(ours.as_slice().ct_eq(code.as_bytes())) {
             return Err(ClaimError::WrongCode);
         }
+        Ok(())
+    }
+
+    /// Makes the first account. Not to be called twice at once: the caller serialises, and has checked the code.
+    pub(crate) async fn claim(&self, first: NewAccount) -> Result<(), ClaimError> {
         let bytes = serde_json::to_vec(&[first]).map_err(|_| ClaimError::Storage)?;
         self.journal.put_document(ACCOUNTS, bytes).await.map_err(|_| ClaimError::Storage)
     }

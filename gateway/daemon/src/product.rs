@@ -16,6 +16,9 @@ use web::{
 use crate::claim::Claim;
 use crate::feeds::FeedHandle;
 
+/// Connecting for longer than this is worth a word.
+const CONNECTING_MICROS: i64 = 10_000_000;
+
 /// A destination as configured, for display.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -63,7 +66,7 @@ impl Gateway {
             name: target.name.clone(),
             kind: target.kind.to_owned(),
             policy: target.policy.clone(),
-            state: worst(&mine),
+            state: worst(&mine, now),
             lanes: mine
                 .iter()
                 .map(|d| DestinationLane {
@@ -95,7 +98,7 @@ fn seconds(micros: i64) -> u64 {
 }
 
 /// What a person has to know of a destination is what its worst lane says.
-fn worst(lanes: &[&DeliveryStatus]) -> DestinationState {
+fn worst(lanes: &[&DeliveryStatus], now: Timestamp) -> DestinationState {
     let mut by_weight: BTreeMap<u8, DestinationState> = BTreeMap::new();
     for d in lanes {
         let (weight, state) = match &d.state {
@@ -103,11 +106,13 @@ fn worst(lanes: &[&DeliveryStatus]) -> DestinationState {
             DeliveryState::Retrying { why } => {
                 (1, DestinationState::Retrying { why: why.clone(), since: Some(d.since) })
             }
-            DeliveryState::Connecting => {
+            DeliveryState::Connecting if now.micros_since(d.since) > CONNECTING_MICROS => {
                 (2, DestinationState::Retrying { why: "connecting".to_owned(), since: Some(d.since) })
             }
             DeliveryState::Delivering => (3, DestinationState::Delivering),
-            DeliveryState::Idle | DeliveryState::Stopped => (4, DestinationState::Idle),
+            DeliveryState::Connecting | DeliveryState::Idle | DeliveryState::Stopped => {
+                (4, DestinationState::Idle)
+            }
         };
         by_weight.entry(weight).or_insert(state);
     }
@@ -164,16 +169,17 @@ impl Product for Gateway {
     fn claim<'a>(&'a self, code: &'a str, first: NewAccount) -> BoxFuture<'a, Result<(), ClaimError>> {
         Box::pin(async move {
             let _one_at_a_time = self.claiming.lock().await;
-            let name = first.name.clone();
-            self.claim.claim(code, first).await?;
+            self.claim.check(code)?;
+            // In the audit log first: an account that nobody can see being made must not exist.
             let event = AuditEvent {
                 at: self.clock.now(),
-                actor: name.to_string(),
+                actor: first.name.to_string(),
                 action: AuditAction::Claimed,
                 subject: self.id.to_string(),
-                detail: "first account made".to_owned(),
+                detail: "the claim code was right; the first account is made".to_owned(),
             };
-            self.audited(event).await.map_err(|_| ClaimError::Storage)
+            self.audited(event).await.map_err(|_| ClaimError::Storage)?;
+            self.claim.claim(first).await
         })
     }
 
