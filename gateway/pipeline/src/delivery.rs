@@ -9,12 +9,12 @@
 //! - The log may let a range go only after the cursor over it is durable.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use deid::{Policy, Release};
-use forward::retry::{Backoff, Breaker, Limits, Verdict};
+use forward::retry::{Backoff, Limits, Verdict};
 use forward::{Committed, Destination, SendError};
 use futures_util::future::try_join_all;
 use model::wire::{EpochGrant, EpochRequest};
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Error;
 use crate::config::BatchLimits;
 use crate::cursor::{Cursor, Cursors, Settled};
+use crate::gate::Gate;
 use crate::held::Hold;
 use crate::retention::Retention;
 use crate::shape::{Shaped, Shaper};
@@ -64,7 +65,7 @@ pub(crate) struct Delivery<D> {
     pub(crate) gauge: Arc<Gauge>,
     pub(crate) retention: Arc<Retention>,
     /// Shared by the lanes of the destination.
-    pub(crate) breaker: Arc<Mutex<Breaker>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -98,24 +99,23 @@ impl<D: Destination> Delivery<D> {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut backoff = Backoff::new(Limits::default());
         loop {
-            let verdict = self.breaker().ask(Instant::now().into_std());
-            let wait = match verdict {
+            let gate = Arc::clone(&self.gate);
+            let mut opens = gate.opens();
+            let wait = match gate.ask() {
                 Verdict::Wait(wait) => wait,
                 Verdict::Go => {
                     let Some(wait) = self.attempt(&mut backoff, &stop).await else { break };
+                    opens = gate.opens();
                     wait
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = opens => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
         self.gauge.set_state(DeliveryState::Stopped, self.clock.now());
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One session; says how long to wait before the next, or nothing when told to stop.
@@ -130,9 +130,9 @@ impl<D: Destination> Delivery<D> {
             Ended::Stopped => return None,
             Ended::Send(error) => {
                 if matches!(error, SendError::Unreachable { .. }) {
-                    self.breaker().failed(Instant::now().into_std());
+                    self.gate.failed();
                 } else {
-                    self.breaker().succeeded();
+                    self.gate.succeeded();
                 }
                 let retry_after = match &error {
                     SendError::Busy { retry_after, .. } => *retry_after,
@@ -146,7 +146,7 @@ impl<D: Destination> Delivery<D> {
                 )
             }
             Ended::Ours(error) => {
-                self.breaker().succeeded();
+                self.gate.succeeded();
                 (DeliveryState::Blocked { why: error.to_string() }, None)
             }
         };
@@ -180,7 +180,7 @@ impl<D: Destination> Delivery<D> {
             () = stop.cancelled() => return Ok(()),
             opened = self.open(&log) => opened?,
         }
-        self.breaker().succeeded();
+        self.gate.succeeded();
         let mut durable = log.durable();
         let mut reader = log.reader(self.cursor.seq.saturating_add(1));
         loop {

@@ -13,6 +13,7 @@ pub mod config;
 mod cursor;
 mod delivery;
 mod error;
+mod gate;
 mod held;
 mod intake;
 mod journal;
@@ -25,13 +26,12 @@ mod tests;
 mod trace;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use deid::TokenKey;
 use forward::Destination;
-use forward::retry::{Breaker, BreakerLimits};
 use model::{AuditAction, AuditEvent, Clock, Envelope, Lane, RecordId, Seq, Slug, codec};
 use profile::Catalogue;
 use spool::{Entry, Spool};
@@ -50,6 +50,7 @@ pub use trace::{Arrival, Fate, Outcome, Trace};
 
 use cursor::{Cursor, Cursors};
 use delivery::Delivery;
+use gate::Gate;
 use held::Held;
 use journal::Beginning;
 use retention::Retention;
@@ -204,7 +205,7 @@ impl Builder {
             keys: self.spool.keys().clone(),
             held: self.held.clone(),
         });
-        let breaker = Arc::new(Mutex::new(Breaker::new(BreakerLimits::default())));
+        let gate = Arc::new(Gate::new());
         for lane in Lane::ALL {
             let log = self.spool.lane(lane);
             let cursors = Cursors::new(self.spool.state().clone(), &name, lane);
@@ -245,7 +246,7 @@ impl Builder {
                 cursor,
                 gauge,
                 retention: Arc::clone(&self.retention),
-                breaker: Arc::clone(&breaker),
+                gate: Arc::clone(&gate),
                 clock: Arc::clone(&self.clock),
             });
         }
