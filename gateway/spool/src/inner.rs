@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -389,12 +390,13 @@ impl Inner {
     }
 }
 
-/// Makes a directory and its name durable.
+/// Makes a directory, for its owner alone, and its name durable.
 pub(crate) fn make_dir(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     if dir.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.map_err(|e| Error::io("create", dir, e))?;
     for parent in dir.ancestors().skip(1).take(3).filter(|p| !p.as_os_str().is_empty()) {
         disk.sync_dir(parent).map_err(|e| Error::io("sync", parent, e))?;
     }

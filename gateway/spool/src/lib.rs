@@ -11,7 +11,7 @@
 //! journal last.
 //!
 //! **Invariants.**
-//! - One `pwrite` and one `fdatasync` come before any number is returned ([`format`] has the bytes, the module
+//! - One `pwrite` and one `fdatasync` come before any number is returned ([`mod@format`] has the bytes, the module
 //!   `committer` the order).
 //! - A segment found on the disk is never written to again, so no nonce is used twice under a key.
 //! - After a failed write or flush its file is never written again. What the failed batch left is void as soon
@@ -29,7 +29,7 @@
 //! that no number of the old one is given out twice. What is known to be missing is reported as damaged. A
 //! restore from a backup looks sound from inside: call [`Log::renew_incarnation`] after one.
 //!
-//! **Reading order**: [`format`], then `committer`, `index` and `recover` (what a crash leaves), `reader`,
+//! **Reading order**: [`mod@format`], then `committer`, `index` and `recover` (what a crash leaves), `reader`,
 //! `keeper` (spares, freeing), `state`, `verify`.
 
 mod cipher;

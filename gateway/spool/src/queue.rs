@@ -19,6 +19,8 @@ use crate::inner::Pin;
 
 /// Most bytes that wait in one log's queue.
 pub(crate) const QUEUE_BYTES: usize = 4 << 20;
+/// Most turns the committer gives those who are still putting work in.
+const GATHER_TURNS_MAX: u32 = 64;
 /// What an item costs at least.
 const ITEM_BYTES_MIN: usize = 512;
 
@@ -162,6 +164,20 @@ impl Queue {
                 return Next::Stop { should_seal: waiting.should_seal };
             }
             waiting = self.ready.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        // Those just answered are about to come again, and the first of them must not be synced alone: as long
+        // as the queue grows, they have the processor. Microseconds, no timer.
+        for _ in 0..GATHER_TURNS_MAX {
+            let before = waiting.items.len();
+            if before >= COMMIT_RECORDS_MAX {
+                break;
+            }
+            drop(waiting);
+            std::thread::yield_now();
+            waiting = self.lock();
+            if waiting.items.len() == before {
+                break;
+            }
         }
         let mut bytes = 0;
         let mut count = 0;

@@ -163,7 +163,7 @@ fn read_chunk(log: &Inner, seq: Seq, chunked: &Chunked, index: usize) -> Result<
     let opened = match log.opened(place.segment) {
         Ok(Some(opened)) => opened,
         Ok(None) => return Err(damaged()),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && is_mounted(log) => {
             let oldest = log.table().oldest();
             return Err(if seq < oldest { Error::Freed { oldest } } else { damaged() });
         }
@@ -177,6 +177,11 @@ fn read_chunk(log: &Inner, seq: Seq, chunked: &Chunked, index: usize) -> Result<
         .and_then(|plain| ChunkBody::decode(&plain.into()))
         .filter(|chunk| chunk.object == chunked.object && chunk.index as usize == index);
     chunk.map(|chunk| chunk.bytes).ok_or_else(damaged)
+}
+
+/// Whether the log's directory is there at all: where a disk went away, nothing is damaged yet.
+fn is_mounted(log: &Inner) -> bool {
+    log.dir.join(crate::identity::FILE_NAME).exists()
 }
 
 /// Runs what blocks on a thread that may.
@@ -345,7 +350,9 @@ impl Walk<'_> {
                 self.damaged(segment.last_seq);
                 return Ok(false);
             }
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && is_mounted(self.log) =>
+            {
                 // Freed between look-up and opening, or gone.
                 if self.log.table().segment(segment.number).is_some() {
                     tracing::error!(file = %segment_path(&self.log.dir, segment.number).display(), "a segment is missing");

@@ -48,10 +48,11 @@ pub(crate) struct Owner<'a> {
     pub(crate) log: [u8; 16],
 }
 
+/// A file by its header. The file itself is not kept open: there may be more of them than descriptors.
 struct Found {
     number: u64,
     bytes: u64,
-    opened: Option<Opened>,
+    header: Option<SegmentHeader>,
 }
 
 /// Looks through a log's directory; a missing one is an empty log.
@@ -59,7 +60,7 @@ pub(crate) fn recover(dir: &Path, owner: &Owner<'_>, disk: &dyn Disk) -> Result<
     let identity = load_identity(dir, owner)?;
     let found = list(dir)?
         .into_iter()
-        .map(|(number, bytes)| open(dir, owner, number, bytes))
+        .map(|(number, bytes)| look(dir, owner, number, bytes))
         .collect::<Result<Vec<_>, _>>()?;
     let known = identity.as_ref().ok();
     let mut recovered = Recovered {
@@ -72,7 +73,7 @@ pub(crate) fn recover(dir: &Path, owner: &Owner<'_>, disk: &dyn Disk) -> Result<
         is_torn: false,
         damaged: 0,
     };
-    recovered.take_in(dir, &found, disk)?;
+    recovered.take_in(dir, &found, owner.keys, disk)?;
     recovered.settle(&found, identity.ok(), owner);
     Ok(recovered)
 }
@@ -118,35 +119,30 @@ pub(crate) fn list(dir: &Path) -> Result<BTreeMap<u64, u64>, Error> {
     Ok(numbers)
 }
 
-fn open(dir: &Path, owner: &Owner<'_>, number: u64, bytes: u64) -> Result<Found, Error> {
+fn look(dir: &Path, owner: &Owner<'_>, number: u64, bytes: u64) -> Result<Found, Error> {
     let path = segment_path(dir, number);
-    let opened = open_segment(&path, owner.keys)?;
-    if let Some(opened) = &opened
-        && opened.header.gateway != owner.gateway
-    {
+    let header = open_segment(&path, owner.keys)?.map(|opened| opened.header);
+    if header.as_ref().is_some_and(|h| h.gateway != owner.gateway) {
         return Err(Error::OtherGateway { path });
     }
-    let is_own = |o: &Opened| o.header.segment == number && o.header.log == owner.log;
-    let opened = opened.filter(is_own);
-    if opened.is_none() {
+    let header = header.filter(|h| h.segment == number && h.log == owner.log);
+    if header.is_none() {
         tracing::error!(file = %path.display(), "a segment's header cannot be read; its records are damaged");
     }
-    Ok(Found { number, bytes, opened })
-}
-
-impl Found {
-    fn header(&self) -> Option<&SegmentHeader> {
-        self.opened.as_ref().map(|o| &o.header)
-    }
+    Ok(Found { number, bytes, header })
 }
 
 impl Recovered {
-    fn take_in(&mut self, dir: &Path, found: &[Found], disk: &dyn Disk) -> Result<(), Error> {
+    fn take_in(&mut self, dir: &Path, found: &[Found], keys: &LogKeys, disk: &dyn Disk) -> Result<(), Error> {
         let mut refs: BTreeMap<u64, Seq> = BTreeMap::new();
         for (i, this) in found.iter().enumerate() {
             let later = found.get(i + 1..).unwrap_or_default();
-            let next_first = later.iter().find_map(|f| f.header()).map(|h| h.first_seq);
-            let Some(opened) = &this.opened else {
+            let next_first = later.iter().find_map(|f| f.header.as_ref()).map(|h| h.first_seq);
+            let opened = match this.header {
+                Some(_) => open_segment(&segment_path(dir, this.number), keys)?,
+                None => None,
+            };
+            let Some(opened) = &opened else {
                 let first_seq = self.table.last + 1;
                 // Without a successor its length is unknown; `settle` looks at the head.
                 let last_seq = next_first.map_or(first_seq - 1, |first| first.saturating_sub(1));
@@ -156,7 +152,7 @@ impl Recovered {
             };
             let header = &opened.header;
             let closed_by =
-                later.iter().filter_map(Found::header).find(|h| h.previous.segment == header.segment);
+                later.iter().filter_map(|f| f.header.as_ref()).find(|h| h.previous.segment == header.segment);
             let (segment, index) = match closed_by {
                 Some(next) => closed(this, opened, next),
                 None => last(this, opened, dir, next_first, disk)?,
@@ -187,7 +183,7 @@ impl Recovered {
 
     /// Compares what was found with what `log.id` knows.
     fn settle(&mut self, found: &[Found], identity: Option<Identity>, owner: &Owner<'_>) {
-        let newest = found.iter().rev().find_map(Found::header);
+        let newest = found.iter().rev().find_map(|f| f.header.as_ref());
         let first = self.table.iter().next().map(|s| s.first_seq);
         let Some(mut identity) = identity.or_else(|| {
             newest.map(|header| Identity {
@@ -204,7 +200,7 @@ impl Recovered {
             return;
         };
         let newest_number = found.last().map_or(0, |f| f.number);
-        let is_newest_unreadable = found.last().is_some_and(|f| f.opened.is_none());
+        let is_newest_unreadable = found.last().is_some_and(|f| f.header.is_none());
         // A segment that was begun is gone, or its header is, and it was not the last one of an orderly stop.
         self.is_tail_lost = identity.head_segment > newest_number
             || (is_newest_unreadable

@@ -6,7 +6,7 @@
 //! batch is at most [`COMMIT_RECORDS_MAX`] frames or about [`COMMIT_BYTES_MAX`] bytes.
 //!
 //! # Files of a log
-//! `<spool>/logs/<name>/` holds `log.id` (see [`crate::identity`]), `retention` (ages of delivered segments, a
+//! `<spool>/logs/<name>/` holds `log.id` (see the module `identity`), `retention` (ages of delivered segments, a
 //! convenience), at most one `spare` and one `next` (zeros, next in line) and the segments `<20 digits>.seg`. The name is the
 //! segment's number; numbers grow and may have gaps. A segment gets its name when its header is durable.
 //!

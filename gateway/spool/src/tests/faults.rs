@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use model::Refusal;
 
@@ -12,9 +14,11 @@ use super::support::*;
 use crate::disk::{Disk, RealDisk};
 use crate::{Error, LogState, verify};
 
-/// Fails the operations numbered `from..until`, counted from 0. A write that fails leaves half of its bytes.
+/// Fails the operations numbered `from..until`, counted from 0. A write that fails leaves half of its bytes. And
+/// remembers what was not made durable, so that a power cut can take it back.
 #[derive(Debug)]
-pub(super) struct FaultyDisk {
+struct FaultyDisk {
+    volatile: Mutex<Vec<Volatile>>,
     count: AtomicU64,
     from: AtomicU64,
     until: AtomicU64,
@@ -28,6 +32,7 @@ const ENOSPC: i32 = 28;
 impl FaultyDisk {
     fn new(errno: i32) -> Arc<Self> {
         Arc::new(Self {
+            volatile: Mutex::default(),
             count: AtomicU64::new(0),
             from: AtomicU64::new(u64::MAX),
             until: AtomicU64::new(u64::MAX),
@@ -58,15 +63,80 @@ impl FaultyDisk {
     }
 }
 
+/// A change that a power cut may undo.
+#[derive(Debug)]
+enum Volatile {
+    Written { inode: u64, path: PathBuf, offset: u64, before: Vec<u8> },
+    Renamed { from: PathBuf, to: PathBuf, replaced: Option<Vec<u8>> },
+}
+
+impl FaultyDisk {
+    fn remember(&self, change: Volatile) {
+        self.volatile.lock().unwrap().push(change);
+    }
+
+    /// The power goes: of what was written and not synced, each sector is on the disk or not; of the names that
+    /// were not synced, the newest are gone.
+    fn cut(&self, seed: u64) {
+        let mut luck = bytes(seed + 1, 4096).into_iter().cycle();
+        let share = luck.next().unwrap();
+        let mut are_names_kept = false;
+        while let Some(change) = self.volatile.lock().unwrap().pop() {
+            match change {
+                Volatile::Written { inode, path, offset, before } => {
+                    // The file may have got another name since.
+                    let dir = path.parent().unwrap();
+                    let is_it = |p: &PathBuf| std::fs::metadata(p).is_ok_and(|m| m.ino() == inode);
+                    let mut files = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+                    let Some(path) = files.find(is_it) else { continue };
+                    let file = File::options().write(true).open(path).unwrap();
+                    let mut at = 0;
+                    while at < before.len() {
+                        let sector = 512 - usize::try_from((offset + at as u64) % 512).unwrap();
+                        let len = sector.min(before.len() - at);
+                        if luck.next().unwrap() < share {
+                            file.write_all_at(&before[at..at + len], offset + at as u64).unwrap();
+                        }
+                        at += len;
+                    }
+                }
+                Volatile::Renamed { from, to, replaced } => {
+                    are_names_kept |= luck.next().unwrap() >= share;
+                    if !are_names_kept && to.exists() {
+                        std::fs::rename(&to, &from).unwrap();
+                        if let Some(replaced) = replaced {
+                            std::fs::write(&to, replaced).unwrap();
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn path_of(file: &File) -> PathBuf {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap()
+}
+
 impl Disk for FaultyDisk {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let turn = self.turn();
         let share = if turn.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        let mut before = vec![0; share.len()];
+        let held = file.read_at(&mut before, offset).unwrap_or(0);
+        before.truncate(held);
+        let inode = file.metadata()?.ino();
+        self.remember(Volatile::Written { inode, path: path_of(file), offset, before });
         RealDisk.write_at(file, share, offset)?;
         turn
     }
     fn sync_data(&self, file: &File) -> io::Result<()> {
         self.turn()?;
+        let synced = file.metadata()?.ino();
+        self.volatile
+            .lock()
+            .unwrap()
+            .retain(|v| !matches!(v, Volatile::Written { inode, .. } if *inode == synced));
         RealDisk.sync_data(file)
     }
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
@@ -76,10 +146,14 @@ impl Disk for FaultyDisk {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.turn()?;
+        let replaced = std::fs::read(to).ok();
+        self.remember(Volatile::Renamed { from: from.to_owned(), to: to.to_owned(), replaced });
         RealDisk.rename(from, to)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.turn()?;
+        let is_in = |v: &Volatile| matches!(v, Volatile::Renamed { to, .. } if to.parent() == Some(dir));
+        self.volatile.lock().unwrap().retain(|v| !is_in(v));
         RealDisk.sync_dir(dir)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -216,6 +290,46 @@ async fn a_disk_that_dies_under_a_record_may_keep_it_but_never_lose_another() {
         work.check(&alone.log, &format!("{what}, reopened")).await;
         work.run(&alone, 1).await;
         work.check(&alone.log, &format!("{what}, going on")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
+    let dir = tempdir();
+    let disk = FaultyDisk::new(EIO);
+    let alone = Alone::open_on(dir.path(), Arc::clone(&disk) as Arc<_>, 512 << 10).unwrap();
+    Work::default().run(&alone, 0).await;
+    drop(alone);
+    let total = disk.count();
+    for at in 0..total {
+        for seed in 0..6 {
+            let what = format!("cut at {at}, seed {seed}");
+            let dir = tempdir();
+            let disk = FaultyDisk::new(EIO);
+            disk.fail(at, u64::MAX);
+            let mut work = Work::default();
+            if let Ok(alone) = Alone::open_on(dir.path(), Arc::clone(&disk) as Arc<_>, 512 << 10) {
+                work.run(&alone, 0).await;
+                drop(alone);
+            }
+            disk.cut(seed);
+            // The power goes again while what the first cut left is being recovered and written on.
+            let disk = FaultyDisk::new(EIO);
+            disk.fail(1 + seed * 7, u64::MAX);
+            if let Ok(alone) = Alone::open_on(dir.path(), Arc::clone(&disk) as Arc<_>, 512 << 10) {
+                work.check(&alone.log, &what).await;
+                work.run(&alone, 1).await;
+                drop(alone);
+            }
+            disk.cut(seed + 1000);
+            let alone = Alone::open(dir.path());
+            work.check(&alone.log, &format!("{what}, twice")).await;
+            work.run(&alone, 2).await;
+            work.check(&alone.log, &format!("{what}, going on")).await;
+            assert_eq!(alone.log.stat().damaged, 0, "{what}");
+            let report = verify(dir.path(), Some(&keys())).unwrap();
+            assert!(report.is_sound(), "{what}: {report:?}");
+        }
     }
 }
 

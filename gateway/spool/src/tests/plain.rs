@@ -424,3 +424,46 @@ async fn audit_entries_are_bound_to_each_other() {
     spool.stop().await.unwrap();
     audit.record(&event(100)).unwrap_err();
 }
+
+#[tokio::test]
+async fn more_segments_than_descriptors_open_and_verify() {
+    let dir = tempdir();
+    let alone = Alone::open_on(dir.path(), Arc::new(RealDisk), 64 << 10).unwrap();
+    // An epoch of its own for each record makes a segment of its own.
+    let count = 1500;
+    for i in 1..=count {
+        alone.log.adopt_epoch(StreamEpoch::new(i).unwrap()).unwrap();
+        let Ok(seq) = alone.log.append(vec![], b"x").await else { panic!("{:?}", alone.log.stat()) };
+        assert_eq!(seq, i);
+    }
+    drop(alone);
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    assert!(limit > 100);
+    let few = rustix::process::Rlimit {
+        current: Some(limit.min(512)),
+        maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, few).unwrap();
+    let alone = Alone::open_on(dir.path(), Arc::new(RealDisk), 64 << 10).unwrap();
+    assert_eq!(alone.log.stat().segments, count);
+    assert_eq!(all(&alone.log).await.len() as u64, count);
+    let report = crate::verify(dir.path(), Some(&keys())).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_disk_that_went_away_is_an_error_and_not_damage() {
+    let dir = tempdir();
+    let alone = Alone::open(dir.path());
+    for i in 1..=3 {
+        alone.log.append(vec![], &bytes(i, 1000)).await.unwrap();
+    }
+    let (here, away) = (clinical_dir(dir.path()), dir.path().join("away"));
+    let mut reader = alone.log.reader(1);
+    fs::rename(&here, &away).unwrap();
+    assert!(matches!(reader.next().await, Err(Error::Io { .. })));
+    assert_eq!(reader.position(), 1, "nothing was skipped");
+    fs::rename(&away, &here).unwrap();
+    let Some(Entry::Record(record)) = reader.next().await.unwrap() else { panic!() };
+    assert_eq!(record.seq, 1);
+}

@@ -122,7 +122,8 @@ impl Alone {
             suite: Suite::choose(SuiteChoice::Auto),
             limits: Limits {
                 segment_bytes,
-                bytes_max: 16 * segment_bytes,
+                // The smallest segments are for having many of them.
+                bytes_max: if segment_bytes <= 64 << 10 { 1 << 30 } else { 16 * segment_bytes },
                 record_bytes_max: 8 << 20,
                 retention_s: 3600,
                 reserve_bytes: 0,

@@ -171,11 +171,10 @@ struct Check<'a> {
     found: Found,
 }
 
-/// One segment's file and header.
+/// One segment by its header. The file is opened again for the walk: there may be more of them than descriptors.
 pub(super) struct Seen {
     number: u64,
     bytes: u64,
-    file: Arc<File>,
     header: Option<SegmentHeader>,
     cipher: Option<SegmentCipher>,
 }
@@ -186,13 +185,15 @@ impl<'a> Check<'a> {
     }
 
     fn run(&mut self) -> Result<LogReport, Error> {
-        // First the files, then the floor: what is freed in between is below the floor by then.
+        // Beside a running spool: the head as it was before the files were listed, so that they must reach it; the
+        // floor as it was after, so that what was freed in between is below it.
+        let head = Identity::load(self.dir, self.keys)?.ok();
         let files = list(self.dir)?;
         let identity = self.identity(!files.is_empty())?;
         let mut seen = Vec::new();
         for (number, bytes) in files {
             if let Some(file) = self.open(number)? {
-                seen.push(self.look(number, bytes, file)?);
+                seen.push(self.look(number, bytes, &file)?);
             }
         }
         let mut report = LogReport {
@@ -221,7 +222,7 @@ impl<'a> Check<'a> {
             let last_seq = if self.is_shallow && next.is_some() {
                 next.map_or(0, |h| h.first_seq.saturating_sub(1))
             } else {
-                let walked = self.walk(this, header, next)?;
+                let Some(walked) = self.walk(this, header, next)? else { continue };
                 report.records += walked.records;
                 for finding in walked.found.list {
                     self.push(finding);
@@ -233,7 +234,7 @@ impl<'a> Check<'a> {
             };
             report.last = report.last.max(last_seq);
         }
-        if let Some(identity) = identity {
+        if let Some(identity) = head {
             let newest = seen.last().map_or(0, |s| s.number);
             if identity.head_seq > report.last {
                 let detail =
@@ -283,10 +284,10 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn look(&mut self, number: u64, bytes: u64, file: Arc<File>) -> Result<Seen, Error> {
+    fn look(&mut self, number: u64, bytes: u64, file: &File) -> Result<Seen, Error> {
         let path = segment_path(self.dir, number);
-        let copies = Copies::read(&file).map_err(|e| Error::io("read", &path, e))?;
-        let mut seen = Seen { number, bytes, file, header: None, cipher: None };
+        let copies = Copies::read(file).map_err(|e| Error::io("read", &path, e))?;
+        let mut seen = Seen { number, bytes, header: None, cipher: None };
         for (i, copy) in copies.0.iter().enumerate() {
             let offset = i as u64 * crate::format::PAGE_BYTES;
             match copy {
@@ -324,22 +325,25 @@ impl<'a> Check<'a> {
         Ok(seen)
     }
 
+    /// `None`: freed meanwhile.
     fn walk(
         &self,
         this: &Seen,
         header: &SegmentHeader,
         next: Option<&SegmentHeader>,
-    ) -> Result<Walked, Error> {
-        if next.is_some() || footer_at(&this.file, this.bytes).is_some() {
-            return Ok(Walked::of(self.name, this, header, next));
+    ) -> Result<Option<Walked>, Error> {
+        let Some(file) = self.open(this.number)? else { return Ok(None) };
+        let of = || Walked::of(self.name, this, &file, header, next);
+        if next.is_some() || footer_at(&file, this.bytes).is_some() {
+            return Ok(Some(of()));
         }
         // The open segment: what is being written just now must not be a finding.
         let mut looks = 0;
         loop {
-            let walked = Walked::of(self.name, this, header, None);
+            let walked = of();
             looks += 1;
             if walked.found.count == 0 || looks >= self.looks {
-                return Ok(walked);
+                return Ok(Some(walked));
             }
             std::thread::sleep(LOOK_AGAIN);
         }
@@ -356,7 +360,10 @@ impl<'a> Check<'a> {
             let is_there = file.as_ref().is_some_and(|f| f.read_exact_at(&mut head, chunk.offset).is_ok())
                 && FrameHeader::decode(&head)
                     .is_some_and(|h| h.kind == Kind::Chunk && h.body_len == chunk.body_len);
-            if !is_there {
+            // Or it was freed while this was looking.
+            let is_freed =
+                || matches!(Identity::load(self.dir, None), Ok(Ok(identity)) if *seq <= identity.floor);
+            if !is_there && !is_freed() {
                 let detail = format!("a chunk of record {seq} is missing in segment {}", chunk.segment);
                 self.note(number, *offset, Fault::Missing, detail);
             }

@@ -1,5 +1,6 @@
 //! The walk through one segment: frames, numbers, chain.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ impl Walked {
     pub(super) fn of(
         log: &'static str,
         this: &Seen,
+        file: &Arc<File>,
         header: &SegmentHeader,
         next: Option<&SegmentHeader>,
     ) -> Self {
@@ -47,12 +49,12 @@ impl Walked {
             refs: Vec::new(),
         };
         let end = next.map_or(this.bytes, |h| h.previous.end);
-        let is_sealed = footer_at(&this.file, end).is_some();
+        let is_sealed = footer_at(file, end).is_some();
         let is_open = next.is_none() && !is_sealed;
         // The trailer is no frame and no padding; it has a checksum of its own. In an open segment, what a power
         // cut tore behind the end is no fault.
         let open_end = is_open.then(|| {
-            let mut scanner = Scanner::new(Arc::clone(&this.file), end);
+            let mut scanner = Scanner::new(Arc::clone(file), end);
             walk(&mut scanner, this.cipher.as_ref(), header.first_seq, header.previous.tag, true)
         });
         let limit = match &open_end {
@@ -60,7 +62,7 @@ impl Walked {
             None if is_sealed => end - TRAILER_BYTES as u64,
             None => end,
         };
-        let mut scanner = Scanner::new(Arc::clone(&this.file), limit);
+        let mut scanner = Scanner::new(Arc::clone(file), limit);
         while let Some(step) = scanner.step() {
             match step {
                 Step::Frame(place) => {

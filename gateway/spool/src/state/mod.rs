@@ -24,15 +24,15 @@
 //! **Full disk.** sled writes when it opens. A ballast file beside the store is given up when opening meets a
 //! full disk, and made again when there is room.
 
+mod opening;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use self::opening::{ID_KEY, open_or_begin_anew, read_marker};
 use crate::disk::{self, Disk as _, RealDisk};
 use crate::inner::make_dir;
 use crate::reader::off_runtime;
@@ -42,15 +42,7 @@ use crate::{Error, keys};
 pub const KEY_BYTES_MAX: usize = 512;
 /// Longest value, in bytes.
 pub const VALUE_BYTES_MAX: usize = 16 << 10;
-/// No table has this tag.
-const ID_KEY: &[u8] = b"!id";
-const CACHE_BYTES: u64 = 16 << 20;
 const BALLAST_BYTES: u64 = 4 << 20;
-/// Stores moved aside that are kept for a post-mortem.
-const LOST_KEPT: usize = 2;
-/// sled releases its lock a moment after its last handle is dropped.
-const OPEN_ATTEMPTS: u32 = 100;
-const OPEN_RETRY: Duration = Duration::from_millis(20);
 
 /// The tables. Closed, so that a full one can be named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -388,230 +380,5 @@ fn count(db: &sled::Db) -> Result<Counts, Error> {
     Ok(counts)
 }
 
-/// Why sled did not open.
-enum Closed {
-    /// The store is at fault.
-    Broken(String),
-    /// The disk or the system is.
-    Io(io::Error),
-}
-
-fn read_marker(marker: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match fs::read(marker) {
-        // Never written through; as good as none.
-        Ok(id) if id.is_empty() => Ok(None),
-        Ok(id) => Ok(Some(id)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", marker, e)),
-    }
-}
-
-fn open_or_begin_anew(dir: &Path, ballast: &Path, id: Option<&[u8]>) -> Result<(sled::Db, bool), Error> {
-    let give_up = |e| Error::State { what: "open", problem: format!("{e}").into() };
-    let first = match open(dir, id) {
-        Err(Closed::Io(e)) if Error::is_no_space(&e) && ballast.exists() => {
-            fs::remove_file(ballast).map_err(|e| Error::io("remove", ballast, e))?;
-            open(dir, id)
-        }
-        other => other,
-    };
-    match first {
-        Ok(db) => Ok((db, false)),
-        Err(Closed::Io(e)) => Err(give_up(e)),
-        Err(Closed::Broken(problem)) => {
-            tracing::error!(%problem, "the state store does not open: it is moved aside and rebuilt");
-            move_aside(dir)?;
-            match open(dir, None) {
-                Ok(db) => Ok((db, true)),
-                Err(Closed::Io(e)) => Err(give_up(e)),
-                Err(Closed::Broken(problem)) => Err(Error::State { what: "open", problem: problem.into() }),
-            }
-        }
-    }
-}
-
-/// `id`: what the store must say it is.
-fn open(dir: &Path, id: Option<&[u8]>) -> Result<sled::Db, Closed> {
-    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let mut attempts = 0;
-    loop {
-        // sled panics on some kinds of damage.
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
-            // Damage is also found on the first walk.
-            for pair in db.iter() {
-                pair?;
-            }
-            Ok(db)
-        }));
-        attempts += 1;
-        match opened {
-            Ok(Ok(db)) => {
-                let is_whole = id.is_none_or(|id| matches!(db.get(ID_KEY), Ok(Some(held)) if held == id));
-                return if is_whole {
-                    Ok(db)
-                } else {
-                    Err(Closed::Broken("what it held is gone".to_owned()))
-                };
-            }
-            Ok(Err(sled::Error::Io(e))) if is_locked(&e) && attempts < OPEN_ATTEMPTS => {
-                std::thread::sleep(OPEN_RETRY)
-            }
-            Ok(Err(sled::Error::Io(e)))
-                if e.kind() == io::ErrorKind::InvalidData || e.kind() == io::ErrorKind::UnexpectedEof =>
-            {
-                return Err(Closed::Broken(e.to_string()));
-            }
-            Ok(Err(sled::Error::Io(e))) => return Err(Closed::Io(e)),
-            Ok(Err(e)) => return Err(Closed::Broken(e.to_string())),
-            Err(_) => return Err(Closed::Broken("it panicked".to_owned())),
-        }
-    }
-}
-
-fn is_locked(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
-}
-
-/// `state` becomes `state.lost-N`; the newest few are kept.
-fn move_aside(dir: &Path) -> Result<(), Error> {
-    let parent = dir.parent().unwrap_or(dir);
-    let prefix = format!("{}.lost-", dir.file_name().unwrap_or_default().to_string_lossy());
-    let mut numbers: Vec<u64> = fs::read_dir(parent)
-        .map_err(|e| Error::io("list", parent, e))?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    let next = numbers.last().map_or(1, |n| n + 1);
-    let to = parent.join(format!("{prefix}{next}"));
-    fs::rename(dir, &to).map_err(|e| Error::io("move aside", dir, e))?;
-    let surplus = (numbers.len() + 1).saturating_sub(LOST_KEPT);
-    for number in numbers.into_iter().take(surplus) {
-        let old = parent.join(format!("{prefix}{number}"));
-        if let Err(error) = fs::remove_dir_all(&old) {
-            tracing::warn!(dir = %old.display(), %error, "an old lost state store could not be removed");
-        }
-    }
-    make_dir(&RealDisk, dir)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(pairs: Vec<Pair>) -> Vec<String> {
-        pairs.into_iter().map(|(k, _)| String::from_utf8(k).unwrap()).collect()
-    }
-
-    #[tokio::test]
-    async fn writes_survive_reopening_and_tables_do_not_mix() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state");
-        let state = State::open(&path).unwrap();
-        assert!(!state.was_lost());
-        for key in ["a1", "a2", "a3", "b1"] {
-            state.put(Table::Cursors, key.as_bytes(), b"1").unwrap();
-        }
-        state.put(Table::Seen, b"a2", b"2").unwrap();
-        state.delete(Table::Cursors, b"a3").unwrap();
-        state.delete(Table::Cursors, b"never").unwrap();
-        state.sync().await.unwrap();
-        drop(state);
-        let state = State::open(&path).unwrap();
-        assert!(!state.was_lost());
-        assert_eq!(state.get(Table::Cursors, b"a2").unwrap().unwrap(), b"1");
-        assert_eq!(state.get(Table::Seen, b"a2").unwrap().unwrap(), b"2");
-        assert_eq!(state.get(Table::Meta, b"a2").unwrap(), None);
-        assert_eq!(keys(state.scan_prefix(Table::Cursors, b"", None, 9).unwrap()), ["a1", "a2", "b1"]);
-        assert_eq!(keys(state.scan_prefix(Table::Cursors, b"a", None, 9).unwrap()), ["a1", "a2"]);
-        assert_eq!(keys(state.scan_prefix(Table::Cursors, b"a", Some(b"a1"), 9).unwrap()), ["a2"]);
-        assert_eq!(keys(state.scan_prefix(Table::Cursors, b"", None, 1).unwrap()), ["a1"]);
-        assert_eq!((state.len(Table::Cursors), state.len(Table::Seen), state.len(Table::Meta)), (3, 1, 0));
-    }
-
-    #[test]
-    fn a_batch_happens_together_or_not_at_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(&dir.path().join("state")).unwrap();
-        let mut batch = WriteBatch::default();
-        batch.put(Table::Cursors, b"x", b"old").put(Table::Cursors, b"x", b"new").put(
-            Table::Meta,
-            b"y",
-            b"1",
-        );
-        state.write(batch).unwrap();
-        assert_eq!(state.get(Table::Cursors, b"x").unwrap().unwrap(), b"new");
-        let mut batch = WriteBatch::default();
-        batch.delete(Table::Cursors, b"x").put(Table::Meta, b"big", &vec![0; VALUE_BYTES_MAX + 1]);
-        assert!(matches!(state.write(batch), Err(Error::TooLarge { what: "value", .. })));
-        assert_eq!(
-            state.get(Table::Cursors, b"x").unwrap().unwrap(),
-            b"new",
-            "the deletion did not happen either"
-        );
-        assert!(matches!(
-            state.put(Table::Meta, &[0; KEY_BYTES_MAX + 1], b""),
-            Err(Error::TooLarge { what: "key", .. })
-        ));
-    }
-
-    #[test]
-    fn a_full_table_refuses_new_keys_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(&dir.path().join("state")).unwrap();
-        let mut batch = WriteBatch::default();
-        for i in 0..Table::Meta.keys_max() {
-            batch.put(Table::Meta, &i.to_be_bytes(), b"");
-        }
-        state.write(batch).unwrap();
-        assert!(matches!(
-            state.put(Table::Meta, b"one more", b""),
-            Err(Error::StateFull { table: Table::Meta })
-        ));
-        state.put(Table::Meta, &0_u64.to_be_bytes(), b"changed").unwrap();
-        state.put(Table::Cursors, b"elsewhere", b"").unwrap();
-        state.delete(Table::Meta, &1_u64.to_be_bytes()).unwrap();
-        state.put(Table::Meta, b"one more", b"").unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_broken_store_is_moved_aside_and_said_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state");
-        for round in 1..=4 {
-            let state = State::open(&path).unwrap();
-            state.put(Table::Cursors, b"x", b"1").unwrap();
-            state.sync().await.unwrap();
-            drop(state);
-            let db = path.join("db");
-            let len = fs::metadata(&db).unwrap().len();
-            fs::write(&db, vec![0xA5; usize::try_from(len).unwrap()]).unwrap();
-            if round % 2 == 0 {
-                fs::write(path.join("conf"), b"junk").unwrap();
-            }
-            if round == 4 {
-                fs::remove_dir_all(&path).unwrap();
-            }
-            let state = State::open(&path).unwrap();
-            assert!(state.was_lost(), "round {round}");
-            assert_eq!(state.get(Table::Cursors, b"x").unwrap(), None);
-            drop(state);
-        }
-        let lost = fs::read_dir(dir.path())
-            .unwrap()
-            .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().contains("lost-"))
-            .count();
-        assert_eq!(lost, LOST_KEPT);
-    }
-
-    #[tokio::test]
-    async fn a_failed_barrier_is_not_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let state = State::open(&dir.path().join("state")).unwrap();
-        state.sync().await.unwrap();
-        state.0.has_failed.store(true, Ordering::Release);
-        state.put(Table::Cursors, b"x", b"1").unwrap();
-        assert!(matches!(state.sync().await, Err(Error::State { .. })));
-        assert!(matches!(state.sync().await, Err(Error::State { .. })));
-    }
-}
+mod tests;
