@@ -8,12 +8,14 @@
 //! where the name exists) or renamed (overwrite) into place. New folders are synced into their parents. What a
 //! crash leaves behind under such a name is never read.
 //!
-//! Reading, listing and deleting are `LocalFileSystem`'s.
+//! Reading, listing and deleting are `LocalFileSystem`'s. The file system has to know hard links (ext4, XFS, ZFS,
+//! NFS do). Files are 0640 and folders 0750, less what the umask takes.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +31,9 @@ use object_store::{
 };
 
 const STORE: &str = "Durable";
+/// Rows are patients' data: for the landing's user, and for its group, as which engines may read.
+const FILE_MODE: u32 = 0o640;
+const FOLDER_MODE: u32 = 0o750;
 /// Attempts to find a name for the bytes before they get their own; each that is taken was left by a crash or
 /// belongs to another writer.
 const STAGING_ATTEMPTS_MAX: u32 = 10_000;
@@ -105,7 +110,7 @@ fn stage(path: &FsPath) -> io::Result<(File, PathBuf)> {
         let mut name = path.as_os_str().to_owned();
         name.push(format!("#{n}"));
         let staging = PathBuf::from(name);
-        match OpenOptions::new().write(true).create_new(true).open(&staging) {
+        match OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&staging) {
             Ok(file) => return Ok((file, staging)),
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
@@ -121,7 +126,7 @@ pub(crate) fn make_folder(folder: &FsPath) -> io::Result<()> {
     }
     let parent = folder.parent().unwrap_or(FsPath::new("/"));
     make_folder(parent)?;
-    match fs::create_dir(folder) {
+    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
         Ok(()) => sync_folder(if parent.as_os_str().is_empty() { FsPath::new(".") } else { parent }),
         Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(e),
@@ -311,6 +316,18 @@ mod tests {
         store.put(&path, "third".into()).await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), "third");
         assert_eq!(visible(&dir.path().join("a/b/_delta_log")), ["0.json"]);
+    }
+
+    #[tokio::test]
+    async fn others_on_the_machine_cannot_read_rows() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Durable::at(&dir.path().join("lake")).unwrap();
+        store.put(&Path::from("day=1/rows"), "x".into()).await.unwrap();
+        for path in ["lake", "lake/day=1", "lake/day=1/rows"] {
+            let mode = fs::metadata(dir.path().join(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o007, 0, "{path}: {mode:o}");
+        }
     }
 
     #[tokio::test]

@@ -60,13 +60,13 @@ fn rows_of_raw_become_the_records_they_were() {
         raw_parts([(&batch.manifest, batch.records.as_slice())].into_iter(), "treatment", NOW).unwrap();
     let [part] = parts.as_slice() else { panic!() };
     assert_eq!(part.partition.as_deref(), Some("2026-11-24"));
-    let back = unpack(&[part.rows.clone()], vec![batch.manifest.clone()], NOW, 4).unwrap();
+    let back = unpack(std::slice::from_ref(&part.rows), vec![batch.manifest.clone()], NOW, 4).unwrap();
     let [back] = back.as_slice() else { panic!() };
     assert_eq!(back.records, batch.records);
 
     let mut short = batch.manifest.clone();
     short.rows += 1;
-    assert!(unpack(&[part.rows.clone()], vec![short], NOW, 4).is_err());
+    assert!(unpack(std::slice::from_ref(&part.rows), vec![short], NOW, 4).is_err());
 }
 
 #[test]

@@ -15,14 +15,14 @@ const UNAVAILABLE_S: u16 = 5;
 /// A problem on its way out.
 #[derive(Debug)]
 pub(super) struct Failure {
-    problem: Problem,
+    problem: Box<Problem>,
     retry_after: Option<u16>,
 }
 
 impl Failure {
     pub(super) fn new(kind: ProblemKind, title: impl Into<String>) -> Self {
         let retry_after = (kind == ProblemKind::Unavailable).then_some(UNAVAILABLE_S);
-        Self { problem: Problem::new(kind, title), retry_after }
+        Self { problem: Box::new(Problem::new(kind, title)), retry_after }
     }
 
     pub(super) fn malformed(title: impl Into<String>) -> Self {
