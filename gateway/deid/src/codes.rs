@@ -278,7 +278,9 @@ fn is_icd10(code: &[u8]) -> bool {
     let tail = tail.strip_prefix(b".").unwrap_or(tail);
     let head_fits = matches!(head, [letter, digit, last]
         if letter.is_ascii_uppercase() && digit.is_ascii_digit() && (last.is_ascii_digit() || matches!(last, b'A' | b'B')));
-    head_fits && all(tail, 0..=4, |b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    // X holds a place; of other letters the longest tails have two.
+    let letters = tail.iter().filter(|b| b.is_ascii_uppercase() && **b != b'X').count();
+    head_fits && letters <= 2 && all(tail, 0..=4, |b| b.is_ascii_digit() || b.is_ascii_uppercase())
 }
 
 /// Seven characters without I and O, two digits at least: no name.
@@ -305,12 +307,16 @@ fn is_ndc(code: &[u8]) -> bool {
     .any(|shape| matches(code, shape.as_bytes()))
 }
 
-/// `MDC_PULS_OXIM_SAT_O2`.
+/// `MDC_PULS_OXIM_SAT_O2`, also qualified by one supplemental type: `MDC_PULS_OXIM_SAT_O2/MDC_MODALITY_FAST`.
 pub(crate) fn is_mdc_reference(code: &[u8]) -> bool {
-    code.strip_prefix(b"MDC_").is_some_and(|rest| {
-        all(rest, 3..=60, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_')
-            && rest.iter().filter(|b| b.is_ascii_digit()).count() <= 4
-    })
+    let one = |code: &[u8]| {
+        code.strip_prefix(b"MDC_").is_some_and(|rest| {
+            all(rest, 3..=60, |b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_')
+                && rest.iter().filter(|b| b.is_ascii_digit()).count() <= 4
+        })
+    };
+    let mut parts = code.splitn(2, |b| *b == b'/');
+    parts.next().is_some_and(one) && parts.next().is_none_or(one)
 }
 
 #[cfg(test)]
@@ -323,7 +329,7 @@ mod tests {
             ("LN", "718-7 30525-0 LP6464-4 104867-5"),
             ("SCT", "22298006 73211009 38341003 271649006 44054006 195967001 900000000000207008"),
             ("I9", "250.00 V70.0 E812.0 25000 401.9 99.29"),
-            ("I10", "E11.9 I10 S72.001A J45.909 E119 0FT44ZZ C7A.00"),
+            ("I10", "E11.9 I10 S72.001A J45.909 E119 0FT44ZZ C7A.00 S72.XXXA M80.0AXA"),
             ("UCUM", "mg/dL mm[Hg]"),
             ("CVX", "08 141"),
             ("MVX", "MSD PMC"),
@@ -332,7 +338,7 @@ mod tests {
             ("C4", "99213 0001F"),
             ("HCPCS", "J1885"),
             ("ATC", "A10BA02"),
-            ("MDC", "150456 MDC_PULS_OXIM_SAT_O2"),
+            ("MDC", "150456 MDC_PULS_OXIM_SAT_O2 MDC_PULS_OXIM_SAT_O2/MDC_MODALITY_FAST"),
             ("CDCREC", "2106-3"),
             ("ISO3166", "US USA"),
             ("ISO639", "en eng"),
@@ -353,6 +359,9 @@ mod tests {
                 "MRN00123",
                 "",
                 "a@b.c",
+                "A12SMIT",
+                "MDC_PULS_OXIM_SAT_O2/SMITH",
+                "MDC_PULS_OXIM_SAT_O2/MDC_MODALITY_FAST/MDC_MODALITY_SLOW",
             ] {
                 assert!(!known.admits(bad.as_bytes(), system.as_bytes()), "{system} {bad}");
             }

@@ -8,6 +8,9 @@ const YEAR_MAX: u16 = 2199;
 /// (45 CFR 164.514(b)(2)(i)(C)): who was born 90 years ago is 89 or 90.
 pub(crate) const YEARS_OVER_89: u16 = 90;
 
+/// Ages are never reckoned against an earlier year: no gateway of this version ran before.
+pub(crate) const REFERENCE_YEAR_MIN: u16 = 2026;
+
 /// The year of a DT, DTM or TS value (HL7 v2.8.2 §2A.2.21, §2A.2.22), or of an ISO 8601 date that a sender
 /// wrote in its place. `None` for anything else, also where month or day do not exist.
 pub(crate) fn year(value: &[u8]) -> Option<u16> {

@@ -9,6 +9,35 @@ use crate::tables::{SOURCES, TABLES, entries};
 const CITY_BYTES_MAX: usize = 40;
 /// Longest postal code that passes, in bytes.
 const POSTAL_CODE_BYTES_MAX: usize = 10;
+/// Most digits of one outside the United States (Brazil has eight).
+const POSTAL_CODE_DIGITS_MAX: usize = 8;
+/// Last words of streets and of parts of a building: a line of an address in the wrong place.
+const STREETS: [&str; 21] = [
+    "street",
+    "str",
+    "avenue",
+    "ave",
+    "road",
+    "rd",
+    "lane",
+    "ln",
+    "drive",
+    "dr",
+    "boulevard",
+    "blvd",
+    "highway",
+    "hwy",
+    "parkway",
+    "pkwy",
+    "terrace",
+    "apt",
+    "apartment",
+    "suite",
+    "ste",
+];
+/// First words of lines that are about a person or a box, not about a place.
+const NO_PLACES: [&str; 11] =
+    ["co", "care", "attn", "attention", "mr", "mrs", "ms", "miss", "dr", "apt", "pobox"];
 
 static SMALL_ZIP3: LazyLock<HashSet<&'static [u8]>> = LazyLock::new(|| {
     let [_, _, _, _, zip3, _] = SOURCES;
@@ -45,19 +74,41 @@ pub(crate) fn is_united_states(country: &[u8]) -> bool {
     matches!(country.to_ascii_uppercase().as_slice(), b"" | b"US" | b"USA" | b"UM" | b"UMI")
 }
 
-/// Whether this can be the name of a city: letters, blanks, `'`, `-`, `.`.
+/// Whether this can be the name of a city: letters, blanks, `'`, `-`, `.`, and not what streets end with.
 pub(crate) fn is_city(city: &[u8]) -> bool {
     std::str::from_utf8(city).is_ok_and(|city| {
-        city.len() <= CITY_BYTES_MAX && city.chars().all(|c| c.is_alphabetic() || " '-.".contains(c))
+        let mut words = city.split([' ', '.']).filter(|w| !w.is_empty());
+        let (first, last) = (words.clone().next(), words.next_back());
+        let is = |word: Option<&str>, list: &[&str]| {
+            word.is_some_and(|word| list.iter().any(|listed| word.eq_ignore_ascii_case(listed)))
+        };
+        city.len() <= CITY_BYTES_MAX
+            && city.chars().all(|c| c.is_alphabetic() || " '-.".contains(c))
+            && !(first != last && is(last, &STREETS))
+            && !is(first, &NO_PLACES)
     })
 }
 
-/// Whether this can be a postal code of any country: letters, digits, a blank or a hyphen, and a digit among
-/// them.
-pub(crate) fn is_postal_code(code: &[u8]) -> bool {
+/// Whether this can be a postal code: of the United States or Canada where the country says so, or nothing;
+/// elsewhere up to eight digits, and letters in groups of one or two. No telephone number and no number of the chart.
+pub(crate) fn is_postal_code(code: &[u8], country: &[u8]) -> bool {
+    let shape: Vec<u8> = code
+        .iter()
+        .map(|b| match b {
+            b'0'..=b'9' => b'9',
+            b'A'..=b'Z' | b'a'..=b'z' => b'A',
+            other => *other,
+        })
+        .collect();
+    if is_united_states(country) {
+        const HERE: [&[u8]; 6] = [b"99999", b"99999-9999", b"999999999", b"A9A 9A9", b"A9A9A9", b"A9A-9A9"];
+        return HERE.contains(&shape.as_slice());
+    }
+    let digits = shape.iter().filter(|b| **b == b'9').count();
     code.len() <= POSTAL_CODE_BYTES_MAX
-        && code.iter().any(u8::is_ascii_digit)
-        && code.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' ' || *b == b'-')
+        && (1..=POSTAL_CODE_DIGITS_MAX).contains(&digits)
+        && shape.iter().all(|b| matches!(b, b'9' | b'A' | b' ' | b'-'))
+        && !shape.windows(3).any(|letters| letters == b"AAA")
 }
 
 #[cfg(test)]
@@ -96,5 +147,35 @@ mod tests {
     fn cities_are_words() {
         assert!(is_city(b"St. Mary's-on-Sea") && is_city("Zürich".as_bytes()));
         assert!(!is_city(b"12 Main") && !is_city(b"a@b") && !is_city(&[0xe9]));
+        for city in ["St. Louis", "Street", "Pewee Valley", "Park Ridge", "Avenel", "Le Mans", ""] {
+            assert!(is_city(city.as_bytes()), "{city}");
+        }
+        for line in ["Larkspur Lane", "MAIN ST APT", "Dr. Hollowell", "Mrs Feather", "Elm Blvd."] {
+            assert!(!is_city(line.as_bytes()), "{line}");
+        }
+    }
+
+    #[test]
+    fn postal_codes_are_those_of_the_country() {
+        for (code, country, fits) in [
+            ("02139", "USA", true),
+            ("02139-4307", "", true),
+            ("K1A 0B1", "CAN", true),
+            ("K1A 0B1", "", true),
+            ("SW1A 1AA", "GBR", true),
+            ("1234 AB", "NL", true),
+            ("01310-100", "BRA", true),
+            ("50667", "DEU", true),
+            ("6175550143", "", false),
+            ("6175550143", "DEU", false),
+            ("555-0143", "USA", false),
+            ("MRN44521", "", false),
+            ("MRN44521", "DEU", false),
+            ("123-45-678", "USA", false),
+            ("Ottoline", "DEU", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_postal_code(code.as_bytes(), country.as_bytes()), fits, "{code} {country}");
+        }
     }
 }

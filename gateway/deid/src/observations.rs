@@ -1,6 +1,6 @@
 //! What devices measured: metric, unit and value are clinical; the device and the exact time are not.
 
-use model::{Observation, TimeValue};
+use model::{Observation, TimeValue, Value};
 
 use crate::codes;
 use crate::envelope;
@@ -18,6 +18,7 @@ const DEVICE: &[u8] = b"device";
 pub(crate) fn shape(
     values: &[Observation],
     rules: &ObservationRules,
+    ages_capped: bool,
     context: &Context<'_>,
     tally: &mut Tally,
 ) -> Result<Vec<Observation>, Held> {
@@ -25,6 +26,10 @@ pub(crate) fn shape(
     for value in values {
         if rules.device != TextRule::Keep && !is_clinical(value) {
             tally.count(Touch::ObservationRefused);
+            continue;
+        }
+        if ages_capped && tells_age_over_89(value) {
+            tally.count(Touch::AgeOver89);
             continue;
         }
         let device = device(value.device.as_deref(), rules.device, context.tokens, tally)?;
@@ -65,6 +70,16 @@ fn coarser(time: TimeValue, rule: TimeRule) -> Option<TimeValue> {
         (_, TimeRule::Remove) => None,
         (TimeValue::Instant(at), rule) => envelope::time(rule, at),
         (TimeValue::Year(year), _) => Some(TimeValue::Year(year)),
+    }
+}
+
+/// A number of years, or of another unit of time, that nothing but a person's age reaches.
+fn tells_age_over_89(observation: &Observation) -> bool {
+    let unit = observation.ucum.as_bytes();
+    let limit = if units::is_year(unit) { Some(90.0) } else { units::ninety_years(unit) };
+    match observation.value {
+        Value::Number(number) => limit.is_some_and(|limit| number >= limit),
+        Value::Absent(_) => false,
     }
 }
 

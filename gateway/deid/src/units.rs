@@ -7,8 +7,9 @@ use crate::tables::{SOURCES, entries};
 
 /// Longest unit that passes, in bytes.
 pub const UNIT_BYTES_MAX: usize = 24;
-/// Most digits in a unit (`10*12/L` has four): no number hides in one.
+/// Most digits in a unit (`10*12/L` has four), and in one number of it: no number hides in one.
 const UNIT_DIGITS_MAX: usize = 5;
+const UNIT_NUMBER_DIGITS_MAX: usize = 4;
 
 const PREFIXES: [&str; 19] =
     ["", "y", "z", "e", "p", "t", "g", "m", "k", "h", "da", "d", "c", "u", "µ", "n", "f", "a", "mc"];
@@ -33,7 +34,8 @@ pub fn is_unit(unit: &[u8]) -> bool {
     }
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     let fits = |c: char| c.is_ascii_alphanumeric() || c == 'µ' || "/.*^()[]{}%'-_ +".contains(c);
-    if digits > UNIT_DIGITS_MAX || !text.chars().all(fits) {
+    let longest = text.split(|c: char| !c.is_ascii_digit()).map(str::len).max().unwrap_or(0);
+    if digits > UNIT_DIGITS_MAX || longest > UNIT_NUMBER_DIGITS_MAX || !text.chars().all(fits) {
         return false;
     }
     let words =
@@ -46,34 +48,35 @@ pub fn is_unit(unit: &[u8]) -> bool {
 /// Whether the unit is a year, in any spelling, or an age's unit of years: then a value above 89 may be an
 /// age.
 pub(crate) fn is_year(unit: &[u8]) -> bool {
-    let lower = unit.trim_ascii().to_ascii_lowercase();
-    matches!(
-        lower.as_slice(),
-        b"a" | b"yr"
-            | b"yrs"
-            | b"y"
-            | b"year"
-            | b"years"
-            | b"y/o"
-            | b"yo"
-            | b"a_j"
-            | b"a_g"
-            | b"a_t"
-            | b"{years}"
-    )
+    const YEARS: [&str; 16] = [
+        "a", "y", "yr", "yrs", "year", "years", "yo", "aj", "ag", "at", "yearold", "yearsold", "yrold",
+        "yrsold", "jahre", "ans",
+    ];
+    is_one_of(unit, &YEARS)
 }
 
 /// How many of this unit make 90 years; `None` where it is no unit that ages are given in.
 pub(crate) fn ninety_years(unit: &[u8]) -> Option<f64> {
-    let lower = unit.trim_ascii().to_ascii_lowercase();
-    Some(match lower.as_slice() {
-        b"mo" | b"mos" | b"month" | b"months" | b"mo_j" => 90.0 * 12.0,
-        b"wk" | b"wks" | b"week" | b"weeks" => 90.0 * 52.17,
-        b"d" | b"day" | b"days" => 90.0 * 365.25,
-        b"h" | b"hr" | b"hrs" | b"hour" | b"hours" => 90.0 * 365.25 * 24.0,
-        b"min" | b"minute" | b"minutes" => 90.0 * 365.25 * 24.0 * 60.0,
-        _ => return None,
-    })
+    const UNITS: [(&[&str], f64); 5] = [
+        (&["mo", "mos", "month", "months", "moj", "mon"], 90.0 * 12.0),
+        (&["wk", "wks", "week", "weeks"], 90.0 * 52.17),
+        (&["d", "day", "days"], 90.0 * 365.25),
+        (&["h", "hr", "hrs", "hour", "hours"], 90.0 * 365.25 * 24.0),
+        (&["min", "mins", "minute", "minutes"], 90.0 * 365.25 * 24.0 * 60.0),
+    ];
+    UNITS.iter().find(|(names, _)| is_one_of(unit, names)).map(|(_, count)| *count)
+}
+
+/// Compares letters alone, in any case; `yrs.`, `{years}` and `a_j` are years, `/a` is none.
+fn is_one_of(unit: &[u8], names: &[&str]) -> bool {
+    let letters = || unit.iter().filter(|b| b.is_ascii_alphabetic()).map(u8::to_ascii_lowercase);
+    let plain =
+        unit.iter().all(|b| !b.is_ascii_digit() && b.is_ascii() && (*b != b'/' || is_years_old(unit)));
+    unit.len() <= UNIT_BYTES_MAX && plain && names.iter().any(|name| letters().eq(name.bytes()))
+}
+
+fn is_years_old(unit: &[u8]) -> bool {
+    unit.trim_ascii().eq_ignore_ascii_case(b"y/o")
 }
 
 #[cfg(test)]
@@ -150,9 +153,23 @@ mod tests {
             "20120501",
             "MRN123",
             "ZQCANARY",
+            "44521m",
         ] {
             assert_eq!(is_unit(junk.as_bytes()), junk == "1", "{junk}");
         }
         assert!(!is_unit(&[0xff, b'm']));
+    }
+
+    #[test]
+    fn times_are_told_in_any_spelling() {
+        for year in ["a", "Years", "yrs.", "{years}", "Y/O", "y.o.", "years old", "a_j", "[yr]"] {
+            assert!(is_year(year.as_bytes()), "{year}");
+        }
+        for other in ["", "/a", "mo", "d", "kg/year", "1 a", "pack-years", "Jahr\u{e9}"] {
+            assert!(!is_year(other.as_bytes()), "{other}");
+        }
+        assert_eq!(ninety_years(b"MONTHS"), Some(1080.0));
+        assert_eq!(ninety_years(b"/mo"), None);
+        assert_eq!(ninety_years(b"mg"), None);
     }
 }

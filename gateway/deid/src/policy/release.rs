@@ -30,7 +30,8 @@ impl Policy {
             Clinical::Observations { values, raw } => {
                 let mut tally = Tally::default();
                 let rules = &self.compiled.observations;
-                let values = observations::shape(values, rules, context, &mut tally)?;
+                let values =
+                    observations::shape(values, rules, self.compiled.ages_capped, context, &mut tally)?;
                 let payload = if rules.raw == TextRule::Keep {
                     tally.count(Touch::Verbatim);
                     raw.to_vec()

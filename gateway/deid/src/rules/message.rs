@@ -4,15 +4,18 @@ use std::ops::Range;
 
 use hl7::{Delimiters, Message, Segment};
 
+use super::meaning::{Meaning, Observation};
 use super::values::Level;
 use super::{Rule, unbound};
-use crate::codes;
 use crate::dates;
 use crate::policy::{Compiled, Field};
 use crate::release::{Held, HeldWhy};
-use crate::tables::{SOURCES, SegmentName, TABLES, TypeId, entries};
+use crate::tables::{SegmentName, TABLES};
 use crate::tally::{Tally, Touch};
-use crate::{Context, TokenKey, units};
+use crate::{Context, TokenKey};
+
+/// How far ahead of the box a sender's year is believed.
+const SENT_AHEAD_YEARS_MAX: u16 = 20;
 
 /// A message as the rules leave it.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(crate) fn shape(message: &Message, policy: &Compiled, context: &Context<'_>)
         out: Vec::with_capacity(message.bytes().len() / 2),
         tally: Tally::default(),
         observation: Observation::default(),
+        in_value: false,
         message_type: None,
         token_key_missing: false,
     };
@@ -43,33 +47,17 @@ pub(crate) fn shape(message: &Message, policy: &Compiled, context: &Context<'_>)
     if walk.token_key_missing {
         return Err(Held::new(HeldWhy::TokenKeyMissing));
     }
-    let message_type = walk.message_type.clone().and_then(|range| walk.text(range));
-    Ok(Shaped { payload: walk.out, message_type, tally: walk.tally })
+    Ok(Shaped { payload: walk.out, message_type: walk.message_type, tally: walk.tally })
 }
 
-/// The year that ages are reckoned against: that of arrival, or a later one that the message names.
+/// The year that ages are reckoned against: that of arrival, or a later one that the message names. A box whose
+/// clock was lost, or a sender whose clock runs far ahead, does not decide alone.
 fn reference_year(message: &Message, context: &Context<'_>) -> u16 {
     let arrived = u16::try_from(context.provenance.received_at.year()).unwrap_or(0);
+    let now = arrived.max(dates::REFERENCE_YEAR_MIN);
     let sent = message.msh().and_then(|msh| msh.field(7)).and_then(|f| f.component(1)).map(|c| c.raw());
-    arrived.max(sent.and_then(dates::year).unwrap_or(0))
-}
-
-/// What OBX says about its own value.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Observation<'m> {
-    value_type: Option<TypeId>,
-    pub(super) meaning: Meaning,
-    pub(super) unit: &'m [u8],
-}
-
-/// What a value is about, by its LOINC code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Meaning {
-    #[default]
-    Other,
-    Age,
-    BirthDate,
-    Identifier,
+    let sent = sent.and_then(dates::year).filter(|year| *year <= now.saturating_add(SENT_AHEAD_YEARS_MAX));
+    now.max(sent.unwrap_or(0))
 }
 
 pub(super) struct Walk<'p, 'm> {
@@ -81,7 +69,9 @@ pub(super) struct Walk<'p, 'm> {
     pub(super) out: Vec<u8>,
     pub(super) tally: Tally,
     pub(super) observation: Observation<'m>,
-    message_type: Option<Range<usize>>,
+    /// In OBX-5: what the observation says about its value holds for nothing else.
+    pub(super) in_value: bool,
+    message_type: Option<String>,
     pub(super) token_key_missing: bool,
 }
 
@@ -96,7 +86,7 @@ impl<'m> Walk<'_, 'm> {
             return self.tally.count(Touch::SegmentRemoved);
         }
         self.delimiters = segment.delimiters();
-        self.observation = if &name == b"OBX" { observation(segment) } else { Observation::default() };
+        self.observation = if &name == b"OBX" { Observation::of(segment) } else { Observation::default() };
         let first_msh = &name == b"MSH" && self.message_type.is_none();
         self.out.extend_from_slice(&name);
         let mut end = self.out.len();
@@ -119,7 +109,7 @@ impl<'m> Walk<'_, 'm> {
                 end = self.out.len();
             }
             if first_msh && number == 9 {
-                self.message_type = Some(start..self.out.len());
+                self.message_type = self.text(start..self.out.len());
             }
         }
         self.out.truncate(end);
@@ -148,7 +138,11 @@ impl<'m> Walk<'_, 'm> {
 
     fn repetition(&mut self, name: &SegmentName, number: usize, plan: Field, raw: &[u8]) {
         match plan.rule {
-            Rule::ByValueType => self.observed(raw),
+            Rule::ByValueType => {
+                self.in_value = true;
+                self.observed(raw);
+                self.in_value = false;
+            }
             Rule::Sequence => {
                 self.tally.count(Touch::Sequence);
                 let seq = self.seq;
@@ -169,7 +163,7 @@ impl<'m> Walk<'_, 'm> {
         let value_type = match self.observation.meaning {
             Meaning::Identifier => return self.refuse(raw, Touch::IdentifierObservation),
             Meaning::BirthDate => date,
-            Meaning::Age | Meaning::Other => self.observation.value_type,
+            Meaning::Age | Meaning::PerhapsAge | Meaning::Other => self.observation.value_type,
         };
         match value_type {
             Some(data_type) => {
@@ -198,73 +192,4 @@ impl<'m> Walk<'_, 'm> {
         let component = char::from(self.delimiters.component());
         Some(text.replace(component, "^"))
     }
-}
-
-fn observation<'m>(segment: &Segment<'m>) -> Observation<'m> {
-    let mut observation = Observation::default();
-    for (number, field) in (1..=6).zip(segment.fields()) {
-        match number {
-            2 => {
-                observation.value_type = std::str::from_utf8(field.raw()).ok().and_then(|t| TABLES.type_id(t))
-            }
-            3 => {
-                let meanings = field.repetitions().flat_map(|r| r.components()).map(|c| meaning(c.raw()));
-                observation.meaning = meanings.fold(Meaning::Other, strictest);
-            }
-            6 => observation.unit = field.component(1).map(|c| c.raw()).unwrap_or_default(),
-            _ => {}
-        }
-    }
-    observation
-}
-
-/// An observation that names itself twice is judged by the stricter name.
-const fn strictest(a: Meaning, b: Meaning) -> Meaning {
-    match (a, b) {
-        (Meaning::Identifier, _) | (_, Meaning::Identifier) => Meaning::Identifier,
-        (Meaning::BirthDate, _) | (_, Meaning::BirthDate) => Meaning::BirthDate,
-        (Meaning::Age, _) | (_, Meaning::Age) => Meaning::Age,
-        (Meaning::Other, Meaning::Other) => Meaning::Other,
-    }
-}
-
-fn meaning(code: &[u8]) -> Meaning {
-    use std::collections::HashMap;
-    use std::sync::LazyLock;
-    static MEANINGS: LazyLock<HashMap<&'static [u8], Meaning>> = LazyLock::new(|| {
-        let [.., loinc] = SOURCES;
-        let of = |name: &str| match name {
-            "age" => Meaning::Age,
-            "birth-date" => Meaning::BirthDate,
-            _ => Meaning::Identifier,
-        };
-        let all = entries(loinc).into_iter();
-        all.flat_map(|(name, codes)| codes.into_iter().map(move |c| (c.as_bytes(), of(name)))).collect()
-    });
-    if codes::is_loinc(code) { MEANINGS.get(code).copied().unwrap_or_default() } else { Meaning::Other }
-}
-
-impl Observation<'_> {
-    /// Whether a number here is an age, and from where on it is over 89.
-    pub(super) fn age_limit(&self) -> AgeLimit {
-        match self.meaning {
-            _ if units::is_year(self.unit) => AgeLimit::Years,
-            Meaning::Age if self.unit.is_empty() => AgeLimit::Years,
-            Meaning::Age => units::ninety_years(self.unit).map_or(AgeLimit::Unknown, AgeLimit::Other),
-            Meaning::BirthDate | Meaning::Identifier | Meaning::Other => AgeLimit::NoAge,
-        }
-    }
-}
-
-/// From where on a number tells an age over 89.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum AgeLimit {
-    /// It is no age.
-    NoAge,
-    /// An age, or an unnamed number, of years.
-    Years,
-    /// An age in another unit, of which so many are 90 years.
-    Other(f64),
-    /// An age in a unit that is not known: it cannot be judged.
-    Unknown,
 }

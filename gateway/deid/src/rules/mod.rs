@@ -4,6 +4,7 @@
 //! counted. The message keeps its delimiters and the places of its values: removed ones are empty, trailing
 //! separators go.
 
+mod meaning;
 mod message;
 mod recognise;
 mod values;

@@ -2,8 +2,11 @@
 
 use hl7::unescape;
 
-use super::message::{AgeLimit, Walk};
-use super::recognise::{decimal, is_digits, is_number, is_range, is_sub_id};
+use super::meaning::AgeLimit;
+use super::message::Walk;
+use super::recognise::{
+    compared, decimal, is_digits, is_number, is_range, is_sub_id, is_version, significant_digits,
+};
 use super::{NUMBER_INTEGER_DIGITS_MAX, Rule};
 use crate::codes::System;
 use crate::dates::{self, YEARS_OVER_89};
@@ -14,10 +17,16 @@ use crate::units;
 
 /// The null value: delete what you have (HL7 v2.8.2 §2.5.3).
 const NULL: &[u8] = b"\"\"";
-/// Longest coding system version that passes, in bytes: `2.61`, `2023AA`; no date.
-const VERSION_BYTES_MAX: usize = 6;
 /// Longest set id (SI), in digits.
 const SET_ID_DIGITS_MAX: usize = 4;
+/// An OG has at most so many parts, and each so many digits: `1^1^3`.
+const GROUP_PARTS_MAX: usize = 4;
+const GROUP_DIGITS_MAX: usize = 2;
+/// Most digits of an observation's number, zeros at the ends apart, that pass without a known code or unit. More
+/// may be a telephone number without its area, or a number of the chart.
+const UNNAMED_DIGITS_MAX: usize = 5;
+/// Most digits of the two numbers of an SN together, counted so: fewer than a social security number has.
+const PAIR_DIGITS_MAX: usize = 7;
 /// Kinds of number (HL7 table 0203) that become tokens: of the patient and the stay, given by whoever treats.
 /// Not those of states, insurers and employers.
 const TOKEN_KINDS: [&[u8]; 16] = [
@@ -86,10 +95,7 @@ impl Walk<'_, '_> {
             Rule::StateZip3 => self.address(raw, level, false),
             Rule::CityStateZip => self.address(raw, level, true),
             Rule::Token => self.token(data_type, raw, level),
-            Rule::SubId => {
-                let id = self.only_value(raw, level);
-                if is_sub_id(id) { self.keep(id, Touch::SubId) } else { self.refuse(id, Touch::Removed) }
-            }
+            Rule::SubId => self.sub_id(raw, level),
             Rule::Range => {
                 let range = self.only_value(raw, level);
                 if is_range(range) {
@@ -166,13 +172,15 @@ impl Walk<'_, '_> {
 
     /// A CQ such as `93^a`: an age without a name.
     fn is_quantity_of_ninety_years(&self, data_type: TypeId, raw: &[u8], level: Level) -> bool {
-        let mut parts = cut(raw, self.separator(level));
-        let quantity = parts.next().and_then(decimal);
-        let unit =
-            parts.next().and_then(|unit| cut(unit, self.separator(level.below())).next()).unwrap_or_default();
+        let inner = self.separator(level.below());
+        let mut parts = cut(raw, self.separator(level)).map(|part| cut(part, inner).find(|v| !v.is_empty()));
+        let quantity = parts.next().flatten().and_then(|number| decimal(compared(number.trim_ascii())));
+        let unit = parts.next().flatten().unwrap_or_default();
         TABLES.data_type(data_type).is_some_and(|t| t.name == "CQ")
-            && units::is_year(unit)
-            && quantity.is_some_and(|q| q.abs() >= 90.0)
+            && quantity.is_some_and(|q| {
+                let limit = if units::is_year(unit) { Some(90.0) } else { units::ninety_years(unit) };
+                limit.is_some_and(|limit| q.abs() >= limit)
+            })
     }
 
     /// CE, CWE, CNE: up to three codes, each with its system; a version of the first two systems. No text.
@@ -247,11 +255,8 @@ impl Walk<'_, '_> {
     }
 
     fn version(&mut self, version: &[u8], system: &[u8]) {
-        let fits = version.len() <= VERSION_BYTES_MAX
-            && version.first().is_some_and(u8::is_ascii_digit)
-            && version.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase() || *b == b'.');
         let allowed = System::of(system).is_some_and(|s| self.policy.systems.contains(&s));
-        if fits && allowed {
+        if is_version(version) && allowed {
             self.out.extend_from_slice(version);
         } else {
             self.refuse(version, Touch::Removed);
@@ -277,15 +282,16 @@ impl Walk<'_, '_> {
     fn number(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
         let number = self.only_value(raw, level).trim_ascii();
         let set_id = TABLES.data_type(data_type).is_some_and(|t| t.name == "SI");
+        let amount = compared(number);
         let fits = if set_id {
             is_digits(number, 1, SET_ID_DIGITS_MAX)
         } else {
-            is_number(number, NUMBER_INTEGER_DIGITS_MAX)
+            is_number(amount, NUMBER_INTEGER_DIGITS_MAX) && self.may_be_so_long(amount)
         };
         if !fits {
             return self.refuse(number, Touch::NumberRefused);
         }
-        match self.age(&[number]) {
+        match self.age(&[amount]) {
             Age::Over89 => self.keep(b"90+", Touch::AgeOver89),
             Age::OtherOver89 => self.refuse(number, Touch::AgeOver89),
             Age::NoneOrBelow => self.keep(number, Touch::Number),
@@ -301,10 +307,14 @@ impl Walk<'_, '_> {
             self.tally.count(Touch::ExtraRemoved);
         }
         let number = |n: &[u8]| n.is_empty() || is_number(n, NUMBER_INTEGER_DIGITS_MAX);
+        let digits = significant_digits;
         let fits = matches!(comparator, b"" | b">" | b"<" | b">=" | b"<=" | b"=" | b"<>")
             && matches!(separator, b"" | b"-" | b"+" | b"/" | b"." | b":")
             && number(first)
-            && number(second);
+            && number(second)
+            && (first.is_empty() || second.is_empty() || digits(first) + digits(second) <= PAIR_DIGITS_MAX)
+            && self.may_be_so_long(first)
+            && self.may_be_so_long(second);
         if !fits {
             return self.refuse(raw, Touch::NumberRefused);
         }
@@ -325,17 +335,42 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// A long number in an observation is an amount where a known code says of what, or a unit.
+    fn may_be_so_long(&self, number: &[u8]) -> bool {
+        if significant_digits(number) <= UNNAMED_DIGITS_MAX {
+            return true;
+        }
+        let Some(identifier) = self.observation.identifier.filter(|_| self.in_value) else { return true };
+        self.observation.has_unit()
+            || identifier.repetitions().any(|repetition| {
+                let part = |n: usize| repetition.component(n).map(|c| c.raw()).unwrap_or_default();
+                [(1, 3), (4, 6)].iter().any(|(code, system)| self.vouches(part(*system), part(*code)))
+            })
+    }
+
     fn age(&self, numbers: &[&[u8]]) -> Age {
         let reaches = |limit: f64| numbers.iter().filter_map(|n| decimal(n)).any(|n| n.abs() >= limit);
-        if !self.policy.ages_capped {
+        if !self.policy.ages_capped || !self.in_value {
             return Age::NoneOrBelow;
         }
         match self.observation.age_limit() {
             AgeLimit::Years if reaches(90.0) => Age::Over89,
             AgeLimit::Other(limit) if reaches(limit) => Age::OtherOver89,
-            AgeLimit::Unknown => Age::OtherOver89,
-            AgeLimit::NoAge | AgeLimit::Years | AgeLimit::Other(_) => Age::NoneOrBelow,
+            AgeLimit::Unknown if reaches(90.0) => Age::OtherOver89,
+            AgeLimit::NoAge | AgeLimit::Years | AgeLimit::Other(_) | AgeLimit::Unknown => Age::NoneOrBelow,
         }
+    }
+
+    /// OBX-4: an ST before v2.8.2, an OG since: sub-id, group, sequence, identifier (HL7 v2.8.2 §2A.2.48).
+    fn sub_id(&mut self, raw: &[u8], level: Level) {
+        let separator = self.separator(level);
+        let short = |part: &[u8]| is_digits(part, 0, GROUP_DIGITS_MAX);
+        let parts = cut(raw, separator).count();
+        let fits = match parts {
+            1 => is_sub_id(raw),
+            _ => parts <= GROUP_PARTS_MAX && cut(raw, separator).all(short),
+        };
+        if fits { self.keep(raw, Touch::SubId) } else { self.refuse(raw, Touch::Removed) }
     }
 
     fn year(&mut self, raw: &[u8], level: Level) {
@@ -369,7 +404,7 @@ impl Walk<'_, '_> {
                     3 if geography::is_state(state.trim_ascii()) => {
                         walk.keep(state.trim_ascii(), Touch::State)
                     }
-                    4 if with_city && geography::is_postal_code(postal) => {
+                    4 if with_city && geography::is_postal_code(postal, country.trim_ascii()) => {
                         walk.keep(postal, Touch::PostalCode)
                     }
                     4 if !with_city && united_states => match geography::zip3(postal) {
