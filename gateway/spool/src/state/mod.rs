@@ -34,7 +34,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::opening::{ID_KEY, open_or_begin_anew, read_marker};
 use crate::disk::{self, Disk as _, RealDisk};
-use crate::inner::make_dir;
 use crate::reader::off_runtime;
 use crate::{Error, keys};
 
