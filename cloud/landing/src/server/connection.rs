@@ -8,6 +8,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use model::Slug;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,10 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// A peer that does not answer a ping for this long is gone. In seconds.
 const PING_S: u64 = 20;
+
+/// What a refused client may still send before the connection is closed, in bytes, and for how long.
+const LINGER_BYTES_MAX: u64 = 64 << 10;
+const LINGER_S_MAX: u64 = 2;
 
 /// Who is at the other end, by the certificate alone.
 #[derive(Debug, Clone)]
@@ -40,14 +45,16 @@ pub(super) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%from, %error, "TCP_NODELAY");
     }
-    let handshake = tokio::time::timeout(Duration::from_secs(HANDSHAKE_S_MAX), acceptor.accept(stream));
+    let handshake = acceptor.accept(stream).into_fallible();
+    let handshake = tokio::time::timeout(Duration::from_secs(HANDSHAKE_S_MAX), handshake);
     let stream = tokio::select! {
         () = stop.cancelled() => return,
         shaken = handshake => match shaken {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
+            Ok(Err((error, stream))) => {
                 let explanation = tls::explain_io(&error, "the client");
                 tracing::warn!(%from, why = %explanation, "handshake refused");
+                part(stream).await;
                 return;
             }
             Err(_) => {
@@ -84,6 +91,18 @@ pub(super) async fn serve(
         ending = true;
         connection.as_mut().graceful_shutdown();
     }
+}
+
+/// Closes so that the client can read the alert that says why. In TLS 1.3 it has sent its first request by the time
+/// its certificate is refused; closing with that unread would answer with a reset, which discards the alert.
+async fn part(mut stream: TcpStream) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut unread = stream.take(LINGER_BYTES_MAX);
+        tokio::io::copy(&mut unread, &mut tokio::io::sink()).await
+    };
+    // A client that is gone has read all it wanted.
+    drop(tokio::time::timeout(Duration::from_secs(LINGER_S_MAX), reading).await);
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {

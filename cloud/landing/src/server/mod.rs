@@ -54,7 +54,9 @@ pub const DRAIN_S_MAX: u64 = 20;
 /// Pause after the system refused to accept, in seconds: out of descriptors, mostly.
 const ACCEPT_PAUSE_S: u64 = 1;
 /// How often certificate files are looked at, in seconds.
-const CERTIFICATE_LOOK_S: u64 = 60;
+const CERTIFICATE_LOOK_S: u64 = 10;
+/// An expired certificate is mentioned again after so many looks.
+const CERTIFICATE_REMIND_LOOKS: u32 = 60;
 
 /// Why the landing cannot start. The operator acts.
 #[derive(Debug, thiserror::Error)]
@@ -211,6 +213,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error>
 
 /// Takes a renewed certificate into use, and warns of one that was not renewed.
 async fn look_after_certificate(identity: Arc<Rotating>, clock: Arc<dyn Clock>, stop: CancellationToken) {
+    let mut looks_since_said = CERTIFICATE_REMIND_LOOKS;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -221,8 +224,13 @@ async fn look_after_certificate(identity: Arc<Rotating>, clock: Arc<dyn Clock>, 
             Ok(Reloaded::Unchanged) => {}
             Err(error) => tracing::warn!(%error, "the certificate cannot be reloaded; the old one stays"),
         }
-        if let Err(error) = identity.current().check_validity(clock.now()) {
-            tracing::error!(%error, "gateways will not connect");
+        match identity.current().check_validity(clock.now()) {
+            Ok(()) => looks_since_said = CERTIFICATE_REMIND_LOOKS,
+            Err(error) if looks_since_said >= CERTIFICATE_REMIND_LOOKS => {
+                tracing::error!(%error, "gateways will not connect");
+                looks_since_said = 1;
+            }
+            Err(_) => looks_since_said += 1,
         }
     }
 }
