@@ -70,7 +70,7 @@ def main() -> int:
             problems.append(f"{strangers} rows of raw belong to no stream of the ledger")
     print(json.dumps({
         "rows": {name: table.height for name, table in tables.items()},
-        "distinct": 0 if raw is None else raw["record_id"].n_unique(),
+        "distinct": 0 if raw is None else raw.select("gateway", "record_id").n_unique(),
         "skipped": 0 if ledger is None else int(ledger["skipped"].sum()),
         "ledger_rows": 0 if ledger is None else int(ledger["rows"].sum()),
         "problems": problems,

@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod readers;
 pub mod site;
 pub mod wait;
+pub mod wire;
 
 /// Lower-case hex SHA-256.
 pub fn sha256(bytes: &[u8]) -> String {

@@ -341,6 +341,15 @@ impl Site {
         })
     }
 
+    /// Waits until the destination gives a reason with this word for not delivering; the whole reason.
+    #[track_caller]
+    pub fn complaint(&self, destination: &str, word: &str) -> String {
+        wait::until(&format!("{destination} to complain of `{word}`"), || {
+            let state = self.destination(destination)?["state"].clone();
+            state["why"].as_str().filter(|why| why.contains(word)).map(str::to_owned)
+        })
+    }
+
     /// Waits until every destination has everything.
     #[track_caller]
     pub fn drained(&self) {

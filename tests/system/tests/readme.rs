@@ -1,5 +1,6 @@
 //! The README's minimal files and commands, as a newcomer would type them; only the ports are others, so that the test
 //! may run beside whatever listens on this machine.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};
