@@ -96,6 +96,6 @@ mod tests {
     fn a_host_that_is_none_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let now = Timestamp::default();
-        assert!(write(dir.path(), &"g".parse().unwrap(), &["not a host\n"], now).is_err());
+        assert!(write(dir.path(), &"g".parse().unwrap(), &["größe.example"], now).is_err());
     }
 }
