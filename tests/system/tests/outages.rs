@@ -141,7 +141,10 @@ impl<'p> SmallDisk<'p> {
             Path::new("/"),
         );
         if !out.status.success() {
-            eprintln!("note: only root can mount a small disk ({}); the budget's test runs", site::shown(&out));
+            eprintln!(
+                "note: only root can mount a small disk ({}); the budget's test runs",
+                site::shown(&out)
+            );
             return None;
         }
         Some(Self(at))
@@ -246,8 +249,7 @@ fn an_identical_resend_has_an_identical_answer_also_after_a_kill() {
 
     // The same control id with another body is another message, and so is the same body with another time.
     let other = String::from_utf8(message.clone()).unwrap().replace("W3^312", "W3^313").into_bytes();
-    let later =
-        String::from_utf8(message.clone()).unwrap().replacen("083000", "083001", 1).into_bytes();
+    let later = String::from_utf8(message.clone()).unwrap().replacen("083000", "083001", 1).into_bytes();
     let answers = [&other, &later].map(|m| mllp::accepted(site.ports.mllp, m));
     assert!(answers.iter().all(|answer| *answer != first), "an answer of its own");
     site.drained();
