@@ -263,6 +263,51 @@ fn no_identifier_leaves_in_disguise() {
     insta::assert_snapshot!(report);
 }
 
+#[test]
+fn no_direct_identifier_leaves_a_limited_data_set_in_disguise() {
+    for segment in [
+        "PID|1||||||||||^^^MA^6175550143",
+        "PID|1||||||||||^^^^6175550143^DEU",
+        "PID|1||||||||||^^^MA^MRN55501",
+        "PID|1||||||||||^^^^MRN55501^DEU",
+        "PID|1||||||||||^^Larkspur Lane^MA",
+        "PID|1||||||||||^^c/o Larkspur^MA",
+        "PID|1||||||||||^^Mrs Larkspur^MA",
+        "PID|1||555-01-6789^^^SSA^SS",
+        "PID|1||^^^55501^MR",
+        "OBX|1|NM|MRN^^L||55501",
+        "OBX|1|NM|X^^L||5550143",
+        "OBX|1|CX|X^^L||55501^^^H^MR",
+        "OBX|1|XTN|X^^L||555-0143",
+        "OBX|1|NM|X^^L|55.501.6789|1",
+        "OBX|1|NM|718-7^^LN^^^^55501||1",
+    ] {
+        let text = format!("MSH|^~\\&|||||20261103||ORU^R01|1|P|2.5\r{segment}\r");
+        let release = release(&policy("limited-data-set"), &message(text.as_bytes())).unwrap();
+        let out = lines(&release);
+        let (_, body) = out.split_once('\n').unwrap();
+        for canary in ["555", "617", "6789", "Larkspur"] {
+            assert!(!body.contains(canary), "{segment}: {out}");
+        }
+    }
+}
+
+/// A box whose clock was lost believes that it is 1970, and nobody is over 89.
+#[test]
+fn a_lost_clock_tells_no_age() {
+    let provenance =
+        model::Provenance { received_at: model::Timestamp::from_micros(0), ..support::provenance() };
+    for sent in ["", "1970", "19700101"] {
+        let text = format!("MSH|^~\\&|||||{sent}||ADT^A01|1|P|2.5\rNK1|1|||||||||||||||19310207\r");
+        let context = deid::Context { seq: 1, provenance: &provenance, tokens: None };
+        let release = policy("safe-harbor").release(&message(text.as_bytes()), &context).unwrap();
+        assert!(!lines(&release).contains("1931"), "{}", lines(&release));
+    }
+    // Nor does a sender's clock that runs far ahead take every year away.
+    let text = "MSH|^~\\&|||||21991231||ADT^A01|1|P|2.5\rPID|1||||||19620210\r";
+    assert!(lines(&release(&policy("safe-harbor"), &message(text.as_bytes())).unwrap()).contains("|1962"));
+}
+
 /// What the disguises must not cost.
 #[test]
 fn numbers_of_the_ward_and_the_laboratory_stay() {

@@ -97,3 +97,37 @@ proptest! {
         }
     }
 }
+
+/// Much of one thing, where one thing is held against another: the time stays linear.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
+fn bulk_does_not_hang() {
+    const BYTES: usize = 256 << 10;
+    let many = |piece: &str| piece.repeat(BYTES / piece.len());
+    let bodies = [
+        format!("PID|1||{}", many("1~")),
+        format!("PID|1||||{}", many("Ottoline^")),
+        format!("OBX|1|NM|{}||7", many("social ")),
+        format!("OBX|1|NM|{}||{}", many("718-7^^LN~"), many("1234567~")),
+        format!("OBX|1|NM|X||{}|{}", many("1234567~"), many("mo^")),
+        format!("OBX|1|SN|X||{}", many("^1^-^2~")),
+        format!("OBX|1|NM|X||{}", many("9")),
+        format!("OBX|1|CWE|X||{}", many("20141009^^SCT~")),
+        format!("PID|1||||||||||{}", many("a b ^")),
+        many("OBX|1|NM|718-7^^LN||7|mg/dL\r"),
+        many("PID|1||||||19310207\r"),
+        format!("{}|1", many("ZQ")),
+    ];
+    for name in ["safe-harbor", "limited-data-set"] {
+        for body in &bodies {
+            let text = format!(
+                "MSH|^~\\&|||||20261103||ORU^R01|1|P|2.5\rPID|1||44521||Feather|||||||(617)555-0143\r{body}\r"
+            );
+            let start = std::time::Instant::now();
+            let released = release(&policy(name), &message(text.as_bytes())).is_ok();
+            let place: String = body.chars().take(40).collect();
+            println!("{name} {place}: released {released}, {:?}", start.elapsed());
+            assert!(start.elapsed().as_secs() < 30, "{place}");
+        }
+    }
+}

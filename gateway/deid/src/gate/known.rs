@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::HitKind;
 use super::text::{Delimiters, digits, is_numeric, lines, lower, squeezed, words};
+use super::{HitKind, ordinary};
 
 /// Shortest word of a name that is looked for. Shorter ones are also units, states and codes.
 pub const NAME_LETTERS_MIN: usize = 3;
@@ -12,6 +12,14 @@ pub const NAME_LETTERS_MIN: usize = 3;
 pub const ID_CHARACTERS_MIN: usize = 4;
 /// Shortest word of an address that is looked for.
 pub const STREET_LETTERS_MIN: usize = 4;
+/// Shortest number, digits alone, that is looked for of a provider; and of anybody without letters or zeros that stand
+/// before it. Shorter ones are also results.
+pub const BARE_ID_DIGITS_MIN: usize = 5;
+/// Fewest digits of a value that is compared without its points and hyphens: a social security number cut by points
+/// is found, a result with a point in it is not taken for another number.
+const CUT_DIGITS_MIN: usize = 7;
+/// The earliest year in which the gate can run: a box whose clock was lost counts ages from it.
+const THIS_YEAR_MIN: i16 = 2026;
 /// Digits of a telephone number without its area.
 const TELEPHONE_DIGITS: usize = 7;
 
@@ -182,6 +190,7 @@ impl Known {
     /// Reads them from a message. `strict` also knows providers, cities and birth dates.
     pub(super) fn of_message(message: &[u8], year: i16, strict: bool) -> Self {
         let mut known = Self::default();
+        let year = year.max(THIS_YEAR_MIN);
         let mut delimiters = Delimiters::of(message);
         for (_, line) in lines(message) {
             if let Some(own) = Delimiters::of_line(line) {
@@ -226,7 +235,9 @@ impl Known {
                 }
             }
             Holds::Provider => {
-                self.id(first);
+                if !is_numeric(first) || digits(first).len() >= BARE_ID_DIGITS_MIN {
+                    self.id(first);
+                }
                 components().skip(1).take(3).for_each(|part| self.name(part));
             }
             Holds::Id => {
@@ -248,10 +259,17 @@ impl Known {
 
     fn id(&mut self, id: &[u8]) {
         let squeezed = squeezed(id);
-        if squeezed.len() >= ID_CHARACTERS_MIN {
-            self.ids.insert(lower(id.trim_ascii()));
-            self.ids.insert(squeezed);
+        if squeezed.len() < ID_CHARACTERS_MIN || is_filler(&squeezed) || is_year(&squeezed) {
+            return;
         }
+        // `MRN-00044521` is also `44521`.
+        let bare = digits(id);
+        let bare = bare.get(bare.iter().position(|b| *b != b'0').unwrap_or_default()..).unwrap_or_default();
+        if bare.len() >= BARE_ID_DIGITS_MIN {
+            self.ids.insert(bare.to_vec());
+        }
+        self.ids.insert(lower(id.trim_ascii()));
+        self.ids.insert(squeezed);
     }
 
     fn telephone<'v>(&mut self, whole: &[u8], components: impl Iterator<Item = &'v [u8]>) {
@@ -259,7 +277,8 @@ impl Known {
         // Country, area and number in components of their own make one number.
         let split: Vec<u8> = parts.iter().skip(4).take(3).flat_map(|p| digits(p)).collect();
         for number in parts.iter().map(|p| digits(p)).chain([split]) {
-            if let Some(local) = number.len().checked_sub(TELEPHONE_DIGITS).and_then(|at| number.get(at..)) {
+            let local = number.len().checked_sub(TELEPHONE_DIGITS).and_then(|at| number.get(at..));
+            if let Some(local) = local.filter(|local| !is_filler(local)) {
                 self.telephones.insert(local.to_vec());
             }
         }
@@ -283,20 +302,26 @@ impl Known {
         self.birth_dates.insert(hyphens);
     }
 
-    /// What of the record stands in a value.
-    pub(super) fn find(&self, value: &[u8]) -> Option<HitKind> {
+    /// What of the record stands in a value. `town`: the value stands where a town may.
+    pub(super) fn find(&self, value: &[u8], town: bool) -> Option<HitKind> {
         let lower = lower(value.trim_ascii());
         let words = || words(&lower);
         let numeric = is_numeric(value);
-        if words().any(|word| self.names.contains(word)) {
+        let may_be_town = || town && ordinary::is_town(words());
+        if stands_in(&self.names, &lower) && !may_be_town() {
             return Some(HitKind::Name);
         }
         let whole = if numeric { Cow::Borrowed(lower.as_slice()) } else { Cow::Owned(squeezed(value)) };
-        let id = self.ids.contains(whole.as_ref()) || !numeric && words().any(|word| self.ids.contains(word));
+        let cut = digits(&lower);
+        let bare = cut.get(cut.iter().position(|b| *b != b'0').unwrap_or_default()..).unwrap_or_default();
+        let id = self.ids.contains(whole.as_ref()) && !ordinary::is_word(&whole)
+            || numeric && cut.len() >= CUT_DIGITS_MIN && self.ids.contains(&cut)
+            || numeric && cut.len() == lower.len() && bare.len() < cut.len() && self.ids.contains(bare)
+            || !numeric && words().any(|word| self.ids.contains(word) && !ordinary::is_word(word));
         if id {
             return Some(HitKind::Identifier);
         }
-        if words().any(|word| self.addresses.contains(word)) {
+        if stands_in(&self.addresses, &lower) && !may_be_town() {
             return Some(HitKind::Address);
         }
         if lower.iter().filter(|b| b.is_ascii_digit()).count() >= TELEPHONE_DIGITS
@@ -311,6 +336,27 @@ impl Known {
         let born = is_birth(&whole) || !numeric && words().any(is_birth);
         born.then_some(HitKind::BirthDate)
     }
+}
+
+/// Whether one of the words stands in a value of lower case: an ordinary one only in a sentence, or with another.
+fn stands_in(known: &HashSet<Vec<u8>>, lower: &[u8]) -> bool {
+    let hits = || words(lower).filter(|word| known.contains(*word));
+    let tells = |word: &[u8]| word.len() >= NAME_LETTERS_MIN && !ordinary::is_word(word) && !is_numeric(word);
+    match hits().count() {
+        0 => false,
+        1 => hits().any(tells) || lower.contains(&b' ') && words(lower).any(tells),
+        _ => hits().any(tells) || lower.contains(&b' '),
+    }
+}
+
+/// `0000`, `9999999`: what is typed where a number is not known.
+fn is_filler(number: &[u8]) -> bool {
+    number.first().is_some_and(|first| first.is_ascii_digit() && number.iter().all(|b| b == first))
+}
+
+/// Four digits that read as a year: they stand in every message.
+fn is_year(number: &[u8]) -> bool {
+    number.len() == 4 && is_numeric(number) && (number.starts_with(b"19") || number.starts_with(b"20"))
 }
 
 fn address(into: &mut HashSet<Vec<u8>>, part: &[u8]) {

@@ -10,12 +10,17 @@
 //! ([`STREET_LETTERS_MIN`]), telephone numbers, birth dates in five orders, and the birth year of who is over
 //! 89. They are looked for as whole words and whole values, whatever their case and punctuation.
 //!
+//! **What is not**: words that are also units, codes and fillers (`/min`, `ALT`, `UNK`), where they stand alone;
+//! numbers that read as a year or are one digit again and again; in a limited data set, towns named like people
+//! where a town belongs. A record held for them would be held for ever, and they tell nothing.
+//!
 //! **Invariants.** Nothing here calls [`crate::rules`], its tables or its cutting of messages: a defect there
 //! is not repeated here. Nothing is trusted for where it stands. Exempt are what no sender can write: the
 //! feed's and the profile's name (chosen by the operator), the names of rules in the receipt, the names of
-//! segments, and the place in the stream in a header.
+//! segments, and the place in the stream in a header. OBX-4 of a bedside device (`1.1.2.3`) is no address of a host.
 
 mod known;
+mod ordinary;
 mod patterns;
 mod text;
 
@@ -23,7 +28,7 @@ use std::fmt;
 
 use model::{Observation, Provenance, Released, TimeValue};
 
-pub use known::{ID_CHARACTERS_MIN, NAME_LETTERS_MIN, STREET_LETTERS_MIN};
+pub use known::{BARE_ID_DIGITS_MIN, ID_CHARACTERS_MIN, NAME_LETTERS_MIN, STREET_LETTERS_MIN};
 
 use crate::{Clinical, Label};
 use known::Known;
@@ -192,13 +197,20 @@ impl Gate {
         let delimiters = Delimiters::of(payload);
         for (segment, (start, line)) in (1..).zip(text::lines(payload)) {
             let header = line.starts_with(b"MSH") || line.starts_with(b"FHS") || line.starts_with(b"BHS");
+            let mut column = Column::default();
             for (begin, value) in text::values(line, delimiters) {
+                let before = begin.checked_sub(1).and_then(|at| line.get(at)).copied();
+                column.step(before, delimiters);
                 let name = begin == 0;
                 if name || header && value == self.seq.as_bytes() {
                     continue;
                 }
                 let rest = line.get(begin + value.len()..).unwrap_or_default();
-                if let Some(kind) = self.value(value, || text::is_snomed(rest, delimiters)) {
+                let found = self.value(value, column.component == 3, || text::is_snomed(rest, delimiters));
+                let sub_id = found == Some(HitKind::NetworkPattern)
+                    && (line.starts_with(b"OBX") && column.field == 4)
+                    && patterns::is_containment(value);
+                if let Some(kind) = found.filter(|_| !sub_id) {
                     return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
                 }
             }
@@ -224,24 +236,54 @@ impl Gate {
 
     fn text(&self, text: &str, place: Place) -> Result<(), Hit> {
         for value in text.as_bytes().split(|b| *b == b'^') {
-            if let Some(kind) = self.value(value, || false) {
+            if let Some(kind) = self.value(value, false, || false) {
                 return Err(Hit { kind, place });
             }
         }
         Ok(())
     }
 
-    /// One value: what stands between two delimiters.
-    fn value(&self, value: &[u8], is_concept: impl FnOnce() -> bool) -> Option<HitKind> {
+    /// One value: what stands between two delimiters. Towns stay in a limited data set, in the third component of an
+    /// address, and many are named like people.
+    fn value(
+        &self,
+        value: &[u8],
+        third_component: bool,
+        is_concept: impl FnOnce() -> bool,
+    ) -> Option<HitKind> {
         if value.len() < NAME_LETTERS_MIN {
             return None;
         }
-        if let Some(kind) = self.known.find(value) {
+        if let Some(kind) = self.known.find(value, third_component && !self.strict) {
             return Some(kind);
         }
         match patterns::find(value) {
             Some(HitKind::DatePattern) if !self.strict || is_concept() => None,
             found => found,
+        }
+    }
+}
+
+/// Where a value stands in its line.
+#[derive(Default)]
+struct Column {
+    /// From 0, the segment's name.
+    field: usize,
+    /// From 1.
+    component: usize,
+}
+
+impl Column {
+    /// Goes on to the value after this delimiter; to the first one after none.
+    const fn step(&mut self, delimiter: Option<u8>, delimiters: Delimiters) {
+        match delimiter {
+            Some(d) if d == delimiters.field => {
+                self.field += 1;
+                self.component = 1;
+            }
+            Some(d) if d == delimiters.component => self.component += 1,
+            Some(d) if d == delimiters.subcomponent => {}
+            Some(_) | None => self.component = 1,
         }
     }
 }

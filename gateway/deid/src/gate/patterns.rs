@@ -18,7 +18,7 @@ pub(super) fn find(value: &[u8]) -> Option<HitKind> {
         return Some(HitKind::NetworkPattern);
     }
     let shape: Vec<u8> = value.iter().map(|b| if b.is_ascii_digit() { b'9' } else { *b }).collect();
-    if has_shape(&shape, b"999-99-9999") || has_shape(&shape, b"999 99 9999") {
+    if [&b"999-99-9999"[..], b"999 99 9999", b"999.99.9999"].iter().any(|s| has_shape(&shape, s)) {
         return Some(HitKind::SsnPattern);
     }
     const TELEPHONES: [&[u8]; 6] = [
@@ -33,6 +33,13 @@ pub(super) fn find(value: &[u8]) -> Option<HitKind> {
         return Some(HitKind::TelephonePattern);
     }
     has_date(value, &shape).then_some(HitKind::DatePattern)
+}
+
+/// Where a channel is in a bedside device: system, part, channel, metric, each of the first three a small number.
+pub(super) fn is_containment(value: &[u8]) -> bool {
+    let mut parts = value.split(|b| *b == b'.');
+    let mut short = |digits: usize| parts.next().is_some_and(|p| (1..=digits).contains(&p.len()));
+    value.iter().all(|b| b.is_ascii_digit() || *b == b'.') && short(1) && short(2) && short(2)
 }
 
 /// The shape stands there and no digit touches it.
@@ -94,6 +101,7 @@ mod tests {
         for (value, kind) in [
             ("123-45-6789", HitKind::SsnPattern),
             ("ssn 123 45 6789.", HitKind::SsnPattern),
+            ("123.45.6789", HitKind::SsnPattern),
             ("555-123-4567", HitKind::TelephonePattern),
             ("call (555)123-4567", HitKind::TelephonePattern),
             ("jane@example.org", HitKind::NetworkPattern),

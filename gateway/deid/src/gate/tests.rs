@@ -195,3 +195,105 @@ fn custom_delimiters_do_not_blind_it() {
         assert!(read(&source, &provenance(), &released, Label::SafeHarbor).is_err(), "{value}");
     }
 }
+
+/// Whether a message of the person is held for the value, in the field of `OBX` that it stands in.
+fn held_for(pid: &str, obx: &str, label: Label) -> Option<HitKind> {
+    let source = format!("MSH|^~\\&|LAB\rPID|{pid}\rPV1|1|I|||||4321^Hollowell\r");
+    let source = Clinical::Hl7(hl7::Message::parse(source.into_bytes()).unwrap());
+    let released = released(&format!("MSH|^~\\&|||||2026||ORU^R01|1|P|2.5\rOBX|{obx}\r"));
+    read(&source, &provenance(), &released, label).err().map(|hit| hit.kind)
+}
+
+#[test]
+fn names_that_are_also_units_and_codes_stop_nothing() {
+    for (pid, obx) in [
+        ("1||||Lee^Min", "1|NM|8867-4^^LN||72|/min"),
+        ("1||||Day^Per", "1|NM|X||2|mg/day"),
+        ("1||||Per^Day", "1|NM|X||2|{dose}/day"),
+        ("1||||Alt^Beth", "1|NM|ALT^^L||40|U/L"),
+        ("1||||Oru^Eng", "1|CWE|X||eng^^ISO639"),
+        ("1||||Press^Art", "1|NM|MDC_PRESS_BLD_ART_MEAN^^MDC||90"),
+        ("1||||UNK^UNK", "1|CWE|X||UNK"),
+        ("1||2026", "1|NM|X||1|||||||2026"),
+        ("1||0000||||||||||(000)000-0000", "1|NM|X||900000000000207008^^SCT"),
+        ("1||||||||||9 Point Road^^Normal", "1|NM|X||1|{normal}"),
+        ("1||12345", "1|NM|X||123.45"),
+        ("1||", "1|NM|X||4321"),
+    ] {
+        for label in [Label::SafeHarbor, Label::LimitedDataSet] {
+            assert_eq!(held_for(pid, obx, label), None, "{pid} {obx} {label}");
+        }
+    }
+}
+
+#[test]
+fn they_stop_a_sentence_and_one_another() {
+    for (pid, obx) in [
+        ("1||||Lee^Min", "1|ST|X||seen by Min today"),
+        ("1||||Day^Per", "1|ST|X||Per Day"),
+        ("1||||Alt^Beth", "1|ST|X||ALT Featherstone"),
+        ("1||||Min^Featherstone", "1|ST|X||min/featherstone"),
+    ] {
+        assert_eq!(held_for(pid, obx, Label::SafeHarbor), Some(HitKind::Name), "{pid} {obx}");
+    }
+}
+
+#[test]
+fn numbers_are_found_however_they_are_cut() {
+    for (pid, value) in [
+        ("1||||||||||||||||||123-45-6789", "123.45.6789"),
+        ("1||||||||||||||||||123-45-6789", "123.456789"),
+        ("1||MRN-44521", "44521"),
+        ("1||00044521", "44521"),
+        ("1||44521", "00044521"),
+        ("1||4452", "4452"),
+        ("1||MR12", "mr12"),
+    ] {
+        let kind = held_for(pid, &format!("1|NM|X||{value}"), Label::LimitedDataSet);
+        // A social security number cut by points is also one for who does not know it.
+        assert!(matches!(kind, Some(HitKind::Identifier)), "{pid} {value} {kind:?}");
+    }
+}
+
+#[test]
+fn towns_named_like_people_stay_in_a_limited_data_set_alone() {
+    let limited = |pid: &str| {
+        let source = format!("MSH|^~\\&|LAB\rPID|{pid}\r");
+        let source = Clinical::Hl7(hl7::Message::parse(source.into_bytes()).unwrap());
+        let read = |out: &str| {
+            let released = released(&format!("MSH|^~\\&|||||2026||ADT^A01|1|P|2.5\rPID|{out}\r"));
+            read(&source, &provenance(), &released, Label::LimitedDataSet).err().map(|hit| hit.kind)
+        };
+        (
+            read("1||||||||||^^San Antonio^TX"),
+            read("1||||||||||^^Lincoln^NE"),
+            read("1||||||||||^^Quillby^NE"),
+        )
+    };
+    assert_eq!(limited("1||||Garcia^Antonio||||||^^San Antonio^TX"), (None, None, None));
+    assert_eq!(limited("1||||Lincoln^Antonio||||||^^Lincoln^NE"), (None, None, None));
+    // A name in the place of a town is a name, unless it is a town's.
+    assert_eq!(limited("1||||Quillby^Antonio||||||^^Quillby^NE"), (None, None, Some(HitKind::Name)));
+    assert_eq!(held_for("1||||Lincoln^A", "1|ST|X||Lincoln", Label::LimitedDataSet), Some(HitKind::Name));
+    assert_eq!(held_for("1||||Lincoln^A", "1|ST|^^Lincoln||1", Label::SafeHarbor), Some(HitKind::Name));
+}
+
+#[test]
+fn a_place_in_a_bedside_device_is_no_host() {
+    for (obx, kind) in [
+        ("1|NM|X|1.1.2.9|1", None),
+        ("1|NM|X|10.1.2.9|1", Some(HitKind::NetworkPattern)),
+        ("1|NM|X|1|1.1.2.9", Some(HitKind::NetworkPattern)),
+    ] {
+        assert_eq!(held_for("1", obx, Label::SafeHarbor), kind, "{obx}");
+    }
+}
+
+/// A box whose clock was lost believes that it is 1970.
+#[test]
+fn ages_are_not_reckoned_from_a_lost_clock() {
+    let provenance = Provenance { received_at: Timestamp::from_micros(0), ..provenance() };
+    let released = released("MSH|^~\\&|||||||ADT^A01|1|P|2.5\rPID|1||||||1931\r");
+    let hit = read(&source(), &provenance, &released, Label::SafeHarbor).unwrap_err();
+    assert_eq!(hit.kind, HitKind::BirthDate);
+}

@@ -371,7 +371,9 @@ impl<'s, 'i> Section<'s, 'i> {
         let fail = |what: &str, hint: &str| Err(self.source.error(key.span(), what, Some(hint.to_owned())));
         let parts = key.get_ref().split_once('-');
         let segment = parts.and_then(|(s, _)| SegmentName::try_from(s.as_bytes()).ok());
-        let number = parts.and_then(|(_, n)| n.parse::<usize>().ok()).filter(|n| *n > 0);
+        // One spelling for each field, so that no rule is overruled unseen: not `PID-03`.
+        let plain = |n: &&str| n.starts_with(|c: char| c.is_ascii_digit() && c != '0');
+        let number = parts.map(|(_, n)| n).filter(plain).and_then(|n| n.parse::<usize>().ok());
         let (Some(segment), Some(number)) = (segment, number) else {
             return fail("this is no field", "write a segment and a number, such as \"PID-3\"");
         };

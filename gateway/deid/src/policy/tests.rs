@@ -82,6 +82,7 @@ fn errors_say_where_and_what_to_write() {
         ("a rule that does not fit its type", sh("[types]\nXPN = \"code\"")),
         ("a rule that does not fit its field", sh("[fields]\n\"PID-3\" = \"range\"")),
         ("no field", sh("[fields]\n\"PID.3\" = \"remove\"")),
+        ("a field in another spelling", sh("[fields]\n\"PID-03\" = \"remove\"")),
         ("a field of nothing", sh("[fields]\n\"ZPI-3\" = \"remove\"")),
         ("a field beyond the end", sh("[fields]\n\"PID-99\" = \"remove\"")),
         ("the delimiters", sh("[fields]\n\"MSH-2\" = \"remove\"")),

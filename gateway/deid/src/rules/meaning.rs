@@ -9,6 +9,9 @@ use crate::codes;
 use crate::tables::{SOURCES, TABLES, TypeId, entries};
 use crate::units;
 
+/// Longest OBX-3 and OBX-6 that are looked into, in bytes. Behind a longer one the value is removed: what it is cannot
+/// be told in a time that is linear in the message.
+const MEANING_BYTES_MAX: usize = 4096;
 /// Components of a coded element that say what is meant: codes and texts, not the names of systems.
 const TELLING: [usize; 7] = [1, 2, 4, 5, 9, 10, 11];
 
@@ -59,8 +62,9 @@ impl<'m> Observation<'m> {
                     let name = std::str::from_utf8(field.raw());
                     observation.value_type = name.ok().and_then(|name| TABLES.type_id(name));
                 }
+                3 | 6 if field.raw().len() > MEANING_BYTES_MAX => observation.meaning = Meaning::Identifier,
                 3 => {
-                    observation.meaning = meaning(field);
+                    observation.meaning = observation.meaning.max(meaning(field));
                     observation.identifier = Some(field);
                 }
                 6 => observation.unit = Some(field),
