@@ -346,7 +346,19 @@ impl<D: Destination> Delivery<D> {
                         continue;
                     }
                     let id = RecordId { lane: self.lane, epoch: log.epoch(), seq: record.seq };
-                    let payload: Bytes = record.payload.bytes().await?;
+                    let payload: Bytes = match record.payload.bytes().await {
+                        Ok(payload) => payload,
+                        Err(spool::Error::Damaged { .. }) => {
+                            self.audit(
+                                AuditAction::RecordDamaged,
+                                format!("the payload of {id} cannot be read"),
+                            )?;
+                            skip(&mut skipped, record.seq, record.seq, Reason::Quarantined);
+                            next = record.seq.saturating_add(1);
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
                     bytes = bytes.saturating_add(payload.len());
                     let shaped = match codec::decode::<Envelope>(&record.meta) {
                         Ok(envelope) => {

@@ -61,6 +61,8 @@ use status::Gauge;
 /// How often the identities of new records are written to the state store.
 const SEEN_FLUSH_EVERY: Duration = Duration::from_millis(500);
 
+/// Every so many of them the log is told that time has passed: once a minute.
+const RETENTION_EVERY_FLUSHES: u32 = 120;
 /// The epoch that stands at the head of every keyed token; a new token key gets the next one.
 const TOKEN_EPOCH: u16 = 1;
 
@@ -68,6 +70,7 @@ const TOKEN_EPOCH: u16 = 1;
 #[derive(Debug)]
 pub struct Pipeline<D> {
     deliveries: Vec<Delivery<D>>,
+    retention: Arc<Retention>,
     handle: Handle,
 }
 
@@ -120,10 +123,10 @@ impl<D: Destination + 'static> Pipeline<D> {
         for route in routes {
             builder.add(route, &mut deliveries, &mut watched).await?;
         }
-        let Builder { spool, clock, held, journal, .. } = builder;
+        let Builder { spool, clock, held, journal, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone());
         let handle = Handle { spool, clock, intake, seen, held, journal, watched: Arc::new(watched) };
-        Ok(Self { deliveries, handle })
+        Ok(Self { deliveries, retention, handle })
     }
 
     /// For sources, the UI and the CLI.
@@ -139,7 +142,12 @@ impl<D: Destination + 'static> Pipeline<D> {
         }
         tasks.close();
         let handle = self.handle;
+        let mut ticks = 0_u32;
         loop {
+            if ticks.is_multiple_of(RETENTION_EVERY_FLUSHES) {
+                self.retention.time_passed(&handle.spool, handle.clock.now());
+            }
+            ticks = ticks.wrapping_add(1);
             if let Err(error) = handle.seen.flush(handle.spool.state()) {
                 tracing::error!(%error, "the index of resends could not be written; it is rebuilt from the log");
             }

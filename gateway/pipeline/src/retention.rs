@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use model::{Lane, Seq, Slug, Timestamp};
-use spool::Log;
+use spool::{Log, Spool};
 
 /// The durable cursors of all destinations, by lane.
 #[derive(Debug, Default)]
@@ -29,6 +29,19 @@ impl Retention {
         };
         if slowest > 0 {
             log.free_through(slowest, now);
+        }
+    }
+
+    /// Time has passed: what everybody had long ago may go now, also where nothing moves.
+    pub(crate) fn time_passed(&self, spool: &Spool, now: Timestamp) {
+        for lane in Lane::ALL {
+            let slowest = {
+                let cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+                cursors.get(&lane).and_then(|lane| lane.values().min().copied()).unwrap_or(0)
+            };
+            if slowest > 0 {
+                spool.lane(lane).free_through(slowest, now);
+            }
         }
     }
 }
