@@ -87,7 +87,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut tick = lines.begun;
     while !stop.asked() {
         tick += TICK;
-        stop.sleep_until(until.map_or(tick, |until| until.min(tick)));
+        // Past the end, when files are still being sent, the ticks go on.
+        stop.sleep_until(until.filter(|until| *until > Instant::now()).map_or(tick, |until| until.min(tick)));
         running.still_runs()?;
         hospital.still_well()?;
         lines.say(&Progress::read(&running.status()?));
