@@ -10,7 +10,7 @@ use rand::Rng;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::print;
+use super::{nothing_to_read, print};
 use crate::cli::{Deid, FilterFormat};
 use crate::clock::SystemClock;
 use crate::exit;
@@ -25,9 +25,10 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;
     let mut listed = String::new();
-    let mut held = 0;
+    let (mut messages, mut held) = (0, 0);
     let mut out = std::io::stdout().lock();
     for (index, outcome) in deid::hl7_filter(&policy, &input, SystemClock.now(), Some(&key)) {
+        messages += 1;
         match outcome {
             Ok(payload) => {
                 out.write_all(&with_cr(payload))?;
@@ -48,6 +49,7 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     if let Some(file) = report {
         std::fs::write(&file, listed).with_context(|| file.display().to_string())?;
     }
+    nothing_to_read(&input, messages)?;
     if held == 0 { Ok(()) } else { Err(exit::Printed.into()) }
 }
 

@@ -7,7 +7,7 @@ use hl7::{Ack, AckCode, Fault, Header, Message};
 use model::Clock as _;
 use serde_json::{Map, Value, json};
 
-use super::print;
+use super::{nothing_to_read, print};
 use crate::cli::Hl7;
 use crate::clock::SystemClock;
 use crate::exit;
@@ -24,8 +24,9 @@ pub(crate) fn hl7(command: Hl7) -> anyhow::Result<()> {
 /// One JSON object a message: its header and its segments as arrays of fields, repetitions, components and
 /// subcomponents, each flattened where there is only one.
 fn parse(input: &[u8]) -> anyhow::Result<()> {
-    let mut faults = 0;
+    let (mut messages, mut faults) = (0, 0);
     for (index, bytes) in ::hl7::split(input).enumerate() {
+        messages += 1;
         let line = match Message::parse(bytes.to_vec()) {
             Ok(message) => {
                 let text = |part: Option<&[u8]>| part.map(|p| String::from_utf8_lossy(p).into_owned());
@@ -45,6 +46,7 @@ fn parse(input: &[u8]) -> anyhow::Result<()> {
         };
         print(&format!("{line}\n"))?;
     }
+    nothing_to_read(input, messages)?;
     if faults == 0 { Ok(()) } else { Err(exit::Printed.into()) }
 }
 
@@ -91,10 +93,11 @@ fn flat(mut values: Vec<Value>) -> Value {
 
 /// The acknowledgement that each message would get, in MLLP's inner form: CR-terminated segments.
 fn ack(input: &[u8]) -> anyhow::Result<()> {
-    let mut faults = 0;
+    let (mut messages, mut faults) = (0, 0);
     let now = SystemClock.now();
     let sent_at = now.to_hl7();
     for (index, bytes) in ::hl7::split(input).enumerate() {
+        messages += 1;
         let control_id = format!("{:X}-{index}", now.micros());
         let header = Header::read(bytes, true);
         let fault_text;
@@ -109,5 +112,6 @@ fn ack(input: &[u8]) -> anyhow::Result<()> {
         };
         print(&String::from_utf8_lossy(&ack.to_bytes(header.as_ref().ok())))?;
     }
+    nothing_to_read(input, messages)?;
     if faults == 0 { Ok(()) } else { Err(exit::Printed.into()) }
 }

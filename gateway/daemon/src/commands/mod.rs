@@ -78,6 +78,14 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A filter's input that holds something, and no message, is a mistake of whoever sent it.
+pub(crate) fn nothing_to_read(input: &[u8], messages: usize) -> anyhow::Result<()> {
+    if messages == 0 && !input.iter().all(u8::is_ascii_whitespace) {
+        anyhow::bail!("no message in the input: a message begins with MSH at the start of a line");
+    }
+    Ok(())
+}
+
 async fn claim_code(config: &Path) -> anyhow::Result<()> {
     let answer = Client::of(config)?.ask(Method::GET, "/claim-code", Bytes::new()).await?;
     let code = answer.get("code").and_then(serde_json::Value::as_str).unwrap_or_default();
