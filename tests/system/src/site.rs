@@ -105,6 +105,8 @@ pub struct Site {
     pub mllp: String,
     /// Further sections of the gateway's configuration.
     pub more: String,
+    /// What both programs log, as `WARDGATE_LOG` says it.
+    pub log_level: Option<String>,
     authority: Authority,
     _dir: Option<tempfile::TempDir>,
 }
@@ -141,6 +143,7 @@ impl Site {
             spool: String::new(),
             mllp: String::new(),
             more: String::new(),
+            log_level: None,
             authority: Authority::new("system tests", from, to).unwrap(),
             _dir: Some(dir),
         };
@@ -282,8 +285,7 @@ impl Site {
 
     /// Starts the landing.
     pub fn launch_landing(&self) -> Process {
-        let config = ["run", "--config", "landing.toml"];
-        Process::start("landing", &peers::landing(), &config, &self.dir, &self.logs())
+        self.launch("landing", &peers::landing())
     }
 
     /// Waits until the landing listens.
@@ -305,8 +307,20 @@ impl Site {
 
     /// Starts the gateway.
     pub fn launch_gateway(&self) -> Process {
-        let config = ["run", "--config", "gateway.toml"];
-        Process::start("gateway", &peers::wardgate(), &config, &self.dir, &self.logs())
+        self.launch("gateway", &peers::wardgate())
+    }
+
+    fn launch(&self, name: &str, program: &Path) -> Process {
+        let file = format!("{name}.toml");
+        let mut arguments = vec!["run", "--config", &file];
+        let mut program = program.to_owned();
+        let set;
+        if let Some(level) = &self.log_level {
+            set = (format!("WARDGATE_LOG={level}"), program);
+            arguments.splice(0..0, [set.0.as_str(), set.1.to_str().unwrap()]);
+            program = "/usr/bin/env".into();
+        }
+        Process::start(name, &program, &arguments, &self.dir, &self.logs())
     }
 
     /// Waits until `/readyz` says yes.
