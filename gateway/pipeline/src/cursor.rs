@@ -16,6 +16,10 @@ pub(crate) struct Cursor {
     pub(crate) seq: Seq,
     /// How many batches were settled: the key of the next [`Settled`].
     pub(crate) batches: u64,
+    /// Where the log ended at the first start since it last met the destination: nothing after it can have been
+    /// sent. `None` from the meeting on.
+    #[serde(default)]
+    pub(crate) unmet: Option<Seq>,
 }
 
 /// What became of one range.

@@ -19,7 +19,8 @@ use forward::{Committed, Destination, SendError};
 use futures_util::future::try_join_all;
 use model::wire::{EpochGrant, EpochRequest};
 use model::{
-    AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamId, codec,
+    AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamEpoch,
+    StreamId, codec,
 };
 use spool::{Entry, Log, Reader, Spool};
 use tokio::time::Instant;
@@ -60,6 +61,9 @@ pub(crate) struct Delivery<D> {
     pub(crate) limits: BatchLimits,
     /// Numbers up to here came before the destination began: not addressed to it.
     pub(crate) began_after: Seq,
+    /// Nothing after this number can have been sent: the log's end at the first start since it last met the
+    /// destination, or the end of the last batch.
+    pub(crate) vouched: Seq,
     pub(crate) cursors: Cursors,
     pub(crate) cursor: Cursor,
     pub(crate) gauge: Arc<Gauge>,
@@ -197,6 +201,7 @@ impl<D: Destination> Delivery<D> {
             let earlier =
                 self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
             self.cursors.intend(&attempt)?;
+            self.vouched = self.vouched.max(built.batch.last);
             let committed = tokio::select! {
                 sent = self.destination.send(&built.batch) => sent?,
                 // A landing that hangs must not hold up a stop: the next start asks what became of the batch.
@@ -212,12 +217,12 @@ impl<D: Destination> Delivery<D> {
     /// Presents the log to the landing and takes over what it says of epoch and watermark.
     async fn open(&mut self, log: &Log) -> Result<(), Ended> {
         for _ in 0..OPEN_ATTEMPTS_MAX {
+            if self.cursor.incarnation != log.incarnation() {
+                self.settle_former(log).await?;
+            }
             let proposed = log.epoch();
-            let request = EpochRequest {
-                incarnation: log.incarnation().to_owned(),
-                proposed,
-                resume_after: self.cursor.seq,
-            };
+            let request =
+                EpochRequest { incarnation: log.incarnation(), proposed, resume_after: self.cursor.seq };
             let grant = self.destination.open(self.lane, &request).await?;
             if grant.epoch > log.epoch() {
                 self.audit(
@@ -226,20 +231,62 @@ impl<D: Destination> Delivery<D> {
                 )?;
                 log.adopt_epoch(grant.epoch)?;
             }
-            // Another destination may have raised the lane's epoch meanwhile: then ask again with that one.
-            if grant.epoch == log.epoch() {
-                return self.reconcile(log, &grant).await;
+            // Another destination may have raised the lane's epoch or renamed the log meanwhile: then ask again.
+            if grant.epoch != log.epoch() || request.incarnation != log.incarnation() {
+                continue;
             }
+            if grant.watermark > self.vouched {
+                self.set_back(log, grant.watermark)?;
+                continue;
+            }
+            self.reconcile(log, &grant).await?;
+            if self.cursor.unmet.take().is_some() {
+                // Durable before anything is sent: from now on more than that can have been.
+                self.cursors.begin(&self.cursor).await?;
+            }
+            return Ok(());
         }
         Err(Ended::Ours(Error::EpochUnsettled))
     }
 
+    /// The landing has numbers that this log never sent: the disk was set back to an older state, and these numbers
+    /// will be, or are already, used for other records. So the log takes a new name, as a new disk would, and what it
+    /// has beyond its own past goes out under a new epoch.
+    fn set_back(&self, log: &Log, watermark: Seq) -> Result<(), Ended> {
+        let vouched = self.vouched;
+        self.audit(
+            AuditAction::EpochAdopted,
+            format!("the landing is at {watermark}, this log has sent nothing beyond {vouched}: the disk was set back"),
+        )?;
+        tracing::warn!(destination = %self.name, lane = %self.lane, watermark, vouched,
+            "this disk was set back to an older state; what came in since is delivered under a new epoch");
+        log.renew_incarnation()?;
+        Ok(())
+    }
+
+    /// The log has another name than the cursor: its end was lost, it was made anew, or the disk was set back. What
+    /// was committed under the former name is settled first, as far as it is this log's.
+    async fn settle_former(&mut self, log: &Log) -> Result<(), Ended> {
+        let request = EpochRequest {
+            incarnation: self.cursor.incarnation.clone(),
+            proposed: StreamEpoch::FIRST,
+            resume_after: self.cursor.seq,
+        };
+        let mut grant = self.destination.open(self.lane, &request).await?;
+        if grant.watermark > self.vouched {
+            grant.watermark = self.vouched;
+            grant.manifest_sha256 = None;
+        }
+        if grant.watermark > self.cursor.seq {
+            self.reconcile(log, &grant).await?;
+        }
+        self.cursor.incarnation = log.incarnation();
+        self.cursors.begin(&self.cursor).await?;
+        Ok(())
+    }
+
     /// The landing's watermark is the truth about what is committed.
     async fn reconcile(&mut self, log: &Log, grant: &EpochGrant) -> Result<(), Ended> {
-        let durable = *log.durable().borrow();
-        if grant.watermark > durable {
-            return Err(Ended::Ours(Error::Ahead { watermark: grant.watermark, durable }));
-        }
         if grant.watermark > self.cursor.seq {
             let attempt = self.cursors.intended()?.filter(|a| {
                 a.epoch == grant.epoch

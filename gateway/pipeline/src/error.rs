@@ -20,17 +20,6 @@ pub enum Error {
     /// Our own mistake: a batch that does not cover its range.
     #[error("a batch was built wrongly and not sent: {0}")]
     Untiled(model::batch::Untiled),
-    /// The landing has numbers of this log that the log does not have: the disk was set back to an older state.
-    #[error(
-        "the landing has committed up to {watermark}, but this log ends at {durable}: the disk was set back to an \
-         older state. Move the spool directory aside and start anew, so that a new epoch begins"
-    )]
-    Ahead {
-        /// The landing's watermark.
-        watermark: u64,
-        /// The log's last number.
-        durable: u64,
-    },
     /// The landing and this log do not come to an epoch.
     #[error("the landing grants ever other epochs: does another box use this gateway's certificate?")]
     EpochUnsettled,

@@ -217,20 +217,21 @@ impl Builder {
         for lane in Lane::ALL {
             let log = self.spool.lane(lane);
             let cursors = Cursors::new(self.spool.state().clone(), &name, lane);
-            let began_after = beginnings
-                .iter()
-                .find(|b| b.lane == lane && b.incarnation == log.incarnation())
-                .map_or(0, |b| b.after);
-            let cursor = match cursors.load()? {
-                Some(cursor) if cursor.incarnation == log.incarnation() => cursor,
-                // New, or the state store was lost (then the landing's watermark moves it on), or another disk.
-                _ => {
-                    let cursor =
-                        Cursor { incarnation: log.incarnation().to_owned(), seq: began_after, batches: 0 };
-                    cursors.begin(&cursor).await?;
-                    cursor
-                }
-            };
+            let began_after = beginnings.iter().find(|b| b.lane == lane).map_or(0, |b| b.after);
+            let durable = *log.durable().borrow();
+            // Without one: new, or the state store was lost; then the landing's watermark moves it on.
+            let mut cursor = cursors.load()?.unwrap_or_else(|| Cursor {
+                incarnation: log.incarnation(),
+                seq: began_after,
+                batches: 0,
+                unmet: None,
+            });
+            if cursor.incarnation != log.incarnation() {
+                // The log took another name: what is beyond its end is not in it any more.
+                cursor.seq = cursor.seq.min(durable);
+            }
+            let vouched = *cursor.unmet.get_or_insert(durable);
+            cursors.begin(&cursor).await?;
             let gauge = Arc::new(Gauge::new(name.clone(), lane, cursor.seq, self.clock.now()));
             self.retention.expect(lane, &name, cursor.seq);
             watched.push(Watched {
@@ -250,6 +251,7 @@ impl Builder {
                 shaper: Arc::clone(&shaper),
                 limits: route.batch,
                 began_after,
+                vouched,
                 cursors,
                 cursor,
                 gauge,
@@ -263,7 +265,19 @@ impl Builder {
 
     /// Where the destination began, from the journal; a new one is entered there.
     async fn beginnings(&self, name: &Slug, start: Start) -> Result<Vec<Beginning>, Error> {
-        if let Some(known) = self.journal.destinations().remove(name) {
+        if let Some(mut known) = self.journal.destinations().remove(name) {
+            let renamed = |b: &&mut Beginning| b.incarnation != self.spool.lane(b.lane).incarnation();
+            let mut changed = false;
+            for beginning in known.iter_mut().filter(renamed) {
+                // The log was made anew, or lost its end: a beginning beyond its end is one of the former log.
+                let log = self.spool.lane(beginning.lane);
+                beginning.after = beginning.after.min(*log.durable().borrow());
+                beginning.incarnation = log.incarnation();
+                changed = true;
+            }
+            if changed {
+                self.journal.add_destination(name, known.clone()).await?;
+            }
             return Ok(known);
         }
         let began: Vec<Beginning> = Lane::ALL

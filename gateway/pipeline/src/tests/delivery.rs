@@ -1,5 +1,7 @@
 //! Batches, cursors, epochs, resends: what lands, once and in order.
 
+use std::path::{Path, PathBuf};
+
 use super::support::*;
 use model::{Format, Intake as _, Provenance, Reason, Timestamp};
 
@@ -203,6 +205,63 @@ async fn a_new_disk_gets_a_new_epoch_and_the_old_one_is_fenced() {
     lake.audit();
     assert_eq!(lake.payloads().last().unwrap(), &message("MRN4", "C4"));
     assert_eq!(lake.rows().len(), 4);
+    gateway.stop().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            drop(std::fs::copy(entry.path(), target))
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_set_back_delivers_what_came_in_since_under_a_new_epoch() {
+    let (dir, backup) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (lake, second) = (Arc::<Landing>::default(), Arc::<Landing>::default());
+    let start = |dir: PathBuf| {
+        let routes = vec![route("lake", "treatment", &lake), route("second", "treatment", &second)];
+        async move { TestBox::start(&dir, vec![feed("adt", None)], routes).await }
+    };
+    let gateway = start(dir.path().to_owned()).await;
+    gateway.hl7("MRN1", "C1").await;
+    gateway.hl7("MRN2", "C2").await;
+    gateway.idle().await;
+    gateway.stop().await;
+    copy(dir.path(), backup.path());
+    let gateway = start(dir.path().to_owned()).await;
+    for n in 3..=5 {
+        gateway.hl7("MRN3", &format!("C{n}")).await;
+    }
+    gateway.idle().await;
+    gateway.stop().await;
+
+    // From here on the copy: its next numbers are 3, 4, 5 and more, for other messages.
+    let gateway = start(backup.path().to_owned()).await;
+    for n in 6..=10 {
+        gateway.hl7("MRN4", &format!("C{n}")).await;
+    }
+    gateway.idle().await;
+    for landing in [&lake, &second] {
+        landing.audit();
+        let sent: Vec<String> = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+            .iter()
+            .map(|n| message(&format!("MRN{}", [1, 2, 3, 3, 3, 4, 4, 4, 4, 4][n - 1]), &format!("C{n}")))
+            .collect();
+        assert_eq!(landing.payloads(), sent, "each once");
+    }
+    gateway.stop().await;
+    // And it stays so.
+    let gateway = start(backup.path().to_owned()).await;
+    gateway.hl7("MRN5", "C11").await;
+    gateway.idle().await;
+    assert_eq!((lake.rows().len(), second.rows().len()), (11, 11));
     gateway.stop().await;
 }
 
