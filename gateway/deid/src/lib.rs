@@ -3,7 +3,8 @@
 //! **Promise.** No identifier leaves that the policy does not name. What leaves is a [`Release`], and only
 //! [`Policy::release`] makes one; the gate reads it a second time on the way out. Unlisted means denied.
 //!
-//! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point;
+//! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point (long ones
+//! only beside a known code or unit, see `policies/README.md`);
 //! units at most [`units::UNIT_BYTES_MAX`] bytes; a policy file at most [`POLICY_BYTES_MAX`] bytes. Time is
 //! linear in the message.
 //!

@@ -22,8 +22,8 @@ const SET_ID_DIGITS_MAX: usize = 4;
 /// An OG has at most so many parts, and each so many digits: `1^1^3`.
 const GROUP_PARTS_MAX: usize = 4;
 const GROUP_DIGITS_MAX: usize = 2;
-/// Most digits of an observation's number, zeros at the ends apart, that pass without a known code or unit. More
-/// may be a telephone number without its area, or a number of the chart.
+/// Most digits of an observation's number, zeros at the ends apart, that pass without a known code or unit, and one
+/// less than of a number elsewhere. More may be a telephone number without its area, or a number of the chart.
 const UNNAMED_DIGITS_MAX: usize = 5;
 /// Most digits of the two numbers of an SN together, counted so: fewer than a social security number has.
 const PAIR_DIGITS_MAX: usize = 7;
@@ -335,12 +335,16 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// A long number in an observation is an amount where a known code says of what, or a unit.
+    /// A long number in an observation is an amount where a known code says of what, or a unit; elsewhere where it has
+    /// a point.
     fn may_be_so_long(&self, number: &[u8]) -> bool {
-        if significant_digits(number) <= UNNAMED_DIGITS_MAX {
+        let digits = significant_digits(number);
+        let Some(identifier) = self.observation.identifier.filter(|_| self.in_value) else {
+            return digits <= UNNAMED_DIGITS_MAX + 1 || number.contains(&b'.');
+        };
+        if digits <= UNNAMED_DIGITS_MAX {
             return true;
         }
-        let Some(identifier) = self.observation.identifier.filter(|_| self.in_value) else { return true };
         self.observation.has_unit()
             || identifier.repetitions().any(|repetition| {
                 let part = |n: usize| repetition.component(n).map(|c| c.raw()).unwrap_or_default();
