@@ -76,12 +76,13 @@ impl Cursors {
         Ok(())
     }
 
-    /// Notes what is about to be sent, without waiting for the disk: should the answer be lost, this tells what
-    /// the landing's watermark means.
-    pub(crate) fn intend(&self, attempt: &Settled) -> Result<(), Error> {
+    /// Notes what is about to be sent. Durable on return: should the answer be lost, and this process with it, the
+    /// note tells what the landing's watermark means, and under which policy the range went.
+    pub(crate) async fn intend(&self, attempt: &Settled) -> Result<(), Error> {
         let mut write = WriteBatch::default();
         write.put(Table::Deliveries, self.attempt_key().as_bytes(), &codec::encode(attempt)?);
         self.state.write(write)?;
+        self.state.sync().await?;
         Ok(())
     }
 

@@ -200,7 +200,7 @@ impl<D: Destination> Delivery<D> {
             let attempt = settled_of(&built.batch, None);
             let earlier =
                 self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
-            self.cursors.intend(&attempt)?;
+            self.cursors.intend(&attempt).await?;
             self.vouched = self.vouched.max(built.batch.last);
             let committed = tokio::select! {
                 sent = self.destination.send(&built.batch) => sent?,

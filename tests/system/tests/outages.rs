@@ -30,8 +30,9 @@ fn a_landing_that_is_away_for_a_while_gets_everything_later() {
     load.progress(30);
     landing.stop();
     load.progress(100);
-    let why = site.complaint("lake", "not reachable");
-    assert!(why.contains("127.0.0.1") || why.contains("refused"), "{why}");
+    // At first it says that the connection broke off; then, what an operator can do something about.
+    let why = site.complaint("lake", "refused the connection");
+    assert!(why.contains("not reachable") && why.contains("127.0.0.1"), "{why}");
     assert!(backlog(&site.status().unwrap()) > 0);
     let (code, body) = http::get(site.ports.operations, "/readyz").unwrap();
     assert_eq!(code, 200, "a landing that is away keeps nobody from sending: {body}");
