@@ -68,6 +68,13 @@ pub fn accounted(sent: &[Sent], lake: &Path, others: &[&Path]) -> Value {
 /// When tables and senders disagree.
 #[track_caller]
 pub fn accounted_for(known: &[Known], lake: &Path, others: &[&Path]) -> Value {
+    let out = account(known, lake, others);
+    assert_eq!(out.status.code(), Some(0), "accounted.py: {}", site::shown(&out));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+/// Holds what senders know against the tables; exit code 1 where they disagree.
+pub fn account(known: &[Known], lake: &Path, others: &[&Path]) -> Output {
     let mut lines = String::new();
     for Known { sha256, connection, acknowledged } in known {
         let line = serde_json::json!({
@@ -79,7 +86,5 @@ pub fn accounted_for(known: &[Known], lake: &Path, others: &[&Path]) -> Value {
     std::fs::write(&file, lines).unwrap();
     let mut arguments = vec![file.to_str().unwrap(), lake.to_str().unwrap()];
     arguments.extend(others.iter().map(|root| root.to_str().unwrap()));
-    let out = reader("accounted.py", &arguments);
-    assert_eq!(out.status.code(), Some(0), "accounted.py: {}", site::shown(&out));
-    serde_json::from_slice(&out.stdout).unwrap()
+    reader("accounted.py", &arguments)
 }

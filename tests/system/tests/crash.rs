@@ -25,6 +25,8 @@ const SENDERS: usize = 4;
 const PACE: Duration = Duration::from_millis(8);
 /// Messages that must go through between two kills, so that no round is idle.
 const PROGRESS: u64 = 12;
+/// How often a kill of the gateway takes its state store with it.
+const STATE_LOST: f64 = 0.1;
 /// Every so many rounds the landing gets the time to catch up.
 const BREATHER: u64 = 10;
 
@@ -39,6 +41,7 @@ struct Under<'s> {
     landing: Process,
     rng: StdRng,
     kills: [u64; 3],
+    states_lost: u64,
 }
 
 impl Under<'_> {
@@ -62,6 +65,11 @@ impl Under<'_> {
             self.landing = self.site.launch_landing();
         }
         if victim != 1 {
+            // The state store may be lost at any moment.
+            if self.rng.random_bool(STATE_LOST) {
+                std::fs::remove_dir_all(self.site.data().join("spool/state")).unwrap();
+                self.states_lost += 1;
+            }
             self.gateway = self.site.launch_gateway();
             // Recovery itself may be interrupted.
             if self.rng.random_bool(0.25) {
@@ -81,7 +89,14 @@ fn what_was_acknowledged_is_there_once_after_any_number_of_kills() {
     let mut site = Site::new();
     site.spool = "segment_bytes = 1048576".to_owned();
     let (gateway, landing) = site.start();
-    let mut under = Under { site: &site, gateway, landing, rng: StdRng::seed_from_u64(seed), kills: [0; 3] };
+    let mut under = Under {
+        site: &site,
+        gateway,
+        landing,
+        rng: StdRng::seed_from_u64(seed),
+        kills: [0; 3],
+        states_lost: 0,
+    };
 
     let begun = Instant::now();
     let load = Load::start(site.ports.mllp, SENDERS, "c", PACE);
@@ -113,9 +128,10 @@ fn what_was_acknowledged_is_there_once_after_any_number_of_kills() {
     readers::sums(&research);
     site.nothing_to_find();
     println!(
-        "{rounds} rounds in {:.0} s, kills of gateway, landing, both: {:?}; refused {refused}; {account}; ledger {}",
+        "{rounds} rounds in {:.0} s, kills of gateway, landing, both: {:?}, state lost {} times; refused {refused}; {account}; ledger {}",
         took.as_secs_f64(),
         under.kills,
+        under.states_lost,
         sums["rows"]["ledger"]
     );
     assert!(account["acknowledged"].as_u64().unwrap() > rounds * PROGRESS);
