@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 
 use crate::Error;
 
-/// Identities remembered, over all lanes. Beyond about this many keys sled grows out of proportion.
-pub const SEEN_MAX: usize = 100_000;
+/// Identities remembered, over all lanes. More would cost the box more memory than a
+/// resend after so many other messages is worth; sled's share grows out of proportion beyond 100,000.
+pub const SEEN_MAX: usize = 50_000;
 /// Identities written to the state store at a time.
 const FLUSH_BATCH: usize = 512;
 

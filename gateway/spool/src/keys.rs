@@ -68,7 +68,7 @@ impl Keys {
         if !about.is_file() {
             return Err(problem("is not a regular file"));
         }
-        if about.mode() & 0o077 != 0 {
+        if about.mode() & not_for_others(path) != 0 {
             return Err(problem("may be read or written by others than its owner; chmod 0600 it"));
         }
         let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX as usize));
@@ -137,6 +137,13 @@ impl Keys {
         // HKDF fails only for more than 255 × 32 bytes.
         debug_assert!(filled.is_ok());
     }
+}
+
+/// The mode bits that a key file must not have. The service manager's credentials lie in a folder that only the unit can
+/// enter, and give the unit its right by an access list, which shows as the group's bit to read.
+fn not_for_others(path: &Path) -> u32 {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(std::path::PathBuf::from);
+    if credentials.is_some_and(|folder| path.starts_with(folder)) { 0o037 } else { 0o077 }
 }
 
 impl fmt::Debug for Keys {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
-use sources::mllp::client::Client;
+use sources::mllp::client::{Client, ClientError};
 
 use super::print;
 use crate::cli;
@@ -41,6 +41,11 @@ pub(crate) async fn send(to: &str, paths: &[PathBuf], timeout_s: u64, as_json: b
                     refused += 1;
                     let why = answer.text().unwrap_or_default();
                     eprintln!("{}: message {}: {} {why}", file.display(), index + 1, answer.code().as_str());
+                }
+                // The file holds bytes that MLLP cannot carry; the connection is as good as before.
+                Err(e @ ClientError::Unframeable) => {
+                    refused += 1;
+                    eprintln!("{}: message {}: not sent: {e}", file.display(), index + 1);
                 }
                 Err(e) => return Err(anyhow!("{}: message {}: {e}", file.display(), index + 1)),
             }
