@@ -114,6 +114,8 @@ impl Site {
     /// `wardgate SUBCOMMAND`.
     pub(crate) fn wardgate(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.binaries.wardgate);
+        // As the unit file runs it.
+        command.env("MALLOC_ARENA_MAX", "2");
         command.arg(subcommand).current_dir(&self.dir);
         command
     }
