@@ -19,19 +19,25 @@ use common::{array, files, metadata, root, text};
 const ROOMS: &[(&str, &[&str])] = &[
     ("wardgate-model", &[]),
     ("wardgate-hl7", &["wardgate-model"]),
+    // The mapping reads v2 messages, so FHIR stands above HL7 v2 and not beside it.
+    ("wardgate-fhir", &["wardgate-model", "wardgate-hl7"]),
     ("wardgate-profile", &["wardgate-model"]),
     ("wardgate-tls", &["wardgate-model"]),
-    ("wardgate-deid", &["wardgate-model", "wardgate-hl7", "wardgate-profile"]),
+    ("wardgate-deid", &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile"]),
     // Knows bytes, not what they mean.
     ("wardgate-spool", &["wardgate-model"]),
     // Knows nothing of the log beyond `model::Intake`.
-    ("wardgate-sources", &["wardgate-model", "wardgate-hl7", "wardgate-profile", "wardgate-tls"]),
+    (
+        "wardgate-sources",
+        &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile", "wardgate-tls"],
+    ),
     ("wardgate-forward", &["wardgate-model", "wardgate-deid", "wardgate-tls", "wardgate-hl7"]),
     (
         "wardgate-pipeline",
         &[
             "wardgate-model",
             "wardgate-hl7",
+            "wardgate-fhir",
             "wardgate-profile",
             "wardgate-deid",
             "wardgate-spool",
@@ -61,6 +67,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "wardgate-model",
             "wardgate-hl7",
+            "wardgate-fhir",
             "wardgate-profile",
             "wardgate-deid",
             "wardgate-spool",
@@ -73,7 +80,10 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     // The other side: the wire, and the pure rooms.
-    ("wardgate-landing", &["wardgate-model", "wardgate-hl7", "wardgate-profile", "wardgate-tls"]),
+    (
+        "wardgate-landing",
+        &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile", "wardgate-tls"],
+    ),
     // From outside.
     ("wardgate-system-tests", &["wardgate-model", "wardgate-tls"]),
     ("xtask", &[]),
@@ -103,7 +113,8 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Rooms without I/O: no runtime, no sockets, no TLS.
-const PURE: &[&str] = &["wardgate-model", "wardgate-hl7", "wardgate-profile", "wardgate-deid"];
+const PURE: &[&str] =
+    &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile", "wardgate-deid"];
 const IMPURE: &[&str] =
     &["tokio", "tokio-util", "tokio-rustls", "rustls", "hyper", "hyper-util", "axum", "rustix", "tempfile"];
 

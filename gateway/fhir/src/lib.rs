@@ -1,0 +1,5 @@
+//! FHIR R4: resources we produce and accept, and the mapping from HL7 v2 to them. Values in, values out.
+//!
+//! **Promise.** Nothing here reads a file, a socket or a clock, and no input panics.
+//!
+//! Source: HL7 FHIR R4 (4.0.1).
