@@ -59,6 +59,17 @@ impl From<&Arc<Rotating>> for Presented {
     }
 }
 
+/// What a listener asks of a client's certificate.
+#[derive(Debug, Clone, Copy)]
+pub enum ClientAuth<'a> {
+    /// It is not asked for one.
+    Nothing,
+    /// It may show one; one that is shown must come from this authority.
+    Optional(&'a Ca),
+    /// It must show one of this authority.
+    Required(&'a Ca),
+}
+
 /// The provider that every configuration names.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
@@ -74,31 +85,37 @@ pub fn server_config(
     client_ca: Option<&Ca>,
     alpn: &[&str],
 ) -> Result<Arc<ServerConfig>, Error> {
-    server_config_accepting(Versions::Only13, identity, client_ca, alpn)
+    let client = client_ca.map_or(ClientAuth::Nothing, ClientAuth::Required);
+    server_config_accepting(Versions::Only13, identity, client, alpn)
 }
 
-/// [`server_config`] for other versions.
+/// [`server_config`] for other versions, and with a choice of what is asked of a client.
 ///
 /// # Errors
 /// As [`server_config`].
 pub fn server_config_accepting(
     versions: Versions,
     identity: impl Into<Presented>,
-    client_ca: Option<&Ca>,
+    client: ClientAuth<'_>,
     alpn: &[&str],
 ) -> Result<Arc<ServerConfig>, Error> {
     let builder =
         ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions.supported())?;
-    let builder = match client_ca {
+    let verifier = |ca: &Ca| {
+        WebPkiClientVerifier::builder_with_provider(Arc::clone(&ca.roots), provider())
+            .with_crls(ca.revocations.iter().cloned())
+            .enforce_revocation_expiration()
+            .allow_unknown_revocation_status()
+    };
+    let built = match client {
+        ClientAuth::Nothing => None,
+        ClientAuth::Optional(ca) => Some(verifier(ca).allow_unauthenticated().build()),
+        ClientAuth::Required(ca) => Some(verifier(ca).build()),
+    };
+    let builder = match built {
         None => builder.with_no_client_auth(),
-        Some(ca) => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::clone(&ca.roots), provider())
-                .with_crls(ca.revocations.iter().cloned())
-                .enforce_revocation_expiration()
-                .allow_unknown_revocation_status()
-                .build()
-                .map_err(|e| rustls::Error::General(e.to_string()))?;
-            builder.with_client_cert_verifier(verifier)
+        Some(verifier) => {
+            builder.with_client_cert_verifier(verifier.map_err(|e| rustls::Error::General(e.to_string()))?)
         }
     };
     let Presented(rotating) = identity.into();

@@ -37,7 +37,7 @@ pub struct Rotating {
 
 /// Enough of a file's metadata to notice an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stat {
+pub(crate) struct Stat {
     modified: Option<SystemTime>,
     bytes: u64,
     inode: u64,
@@ -132,7 +132,7 @@ fn stat_both(certificate: &Path, key: &Path) -> Option<[Stat; 2]> {
     Some([stat(certificate)?, stat(key)?])
 }
 
-fn stat(path: &Path) -> Option<Stat> {
+pub(crate) fn stat(path: &Path) -> Option<Stat> {
     use std::os::unix::fs::MetadataExt as _;
     let data = fs::metadata(path).ok()?;
     Some(Stat { modified: data.modified().ok(), bytes: data.len(), inode: data.ino() })

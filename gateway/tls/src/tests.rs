@@ -254,7 +254,7 @@ fn old_devices_speak_tls12_only_where_allowed() {
     let (at_server, at_client) = shake(&strict, &device, "landing.test");
     refused(&at_server, "does not speak TLS 1.3");
     refused(&at_client, "TLS 1.3");
-    let lenient = server_config_accepting(Versions::From12, &identity, None, &[]).unwrap();
+    let lenient = server_config_accepting(Versions::From12, &identity, ClientAuth::Nothing, &[]).unwrap();
     let (_, at_client) = shake(&lenient, &device, "landing.test");
     assert_eq!(at_client, Ok(()));
 }
@@ -432,4 +432,60 @@ fn keys_are_written_for_this_user_alone_and_never_printed() {
         bed.gateway.write(&dir.path().join("no/x"), &dir.path().join("no/y")),
         Err(Error::File { .. })
     ));
+}
+
+/// The same handshake against a listener from files, through everything that may be renewed.
+#[test]
+fn a_listener_takes_new_files_into_use_and_keeps_the_old_where_they_are_no_good() {
+    let bed = Bed::new();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    bed.server.write(&at("server.pem"), &at("server.key")).unwrap();
+    bed.ours.write(&at("clients.pem")).unwrap();
+    let settings = Settings {
+        certificate: at("server.pem"),
+        key: at("server.key"),
+        client_ca: Some(at("clients.pem")),
+        client_revocations: None,
+        client_certificate: ClientCertificate::Required,
+        versions: Versions::Only13,
+        alpn: &["h2"],
+    };
+    let listening = Listening::load(settings.clone()).unwrap();
+    let dialling = bed.dialling(&bed.gateway);
+    assert_eq!(shake(&listening.config(), &dialling, "landing.test").1, Ok(()));
+    assert_eq!(listening.reload_if_changed().unwrap(), Reloaded::Unchanged);
+
+    // Other authorities for clients: the old client is a stranger now.
+    authority("another").write(&at("clients.pem")).unwrap();
+    assert_eq!(listening.reload_if_changed().unwrap(), Reloaded::Swapped);
+    refused(&shake(&listening.config(), &dialling, "landing.test").0, "another authority");
+
+    // Garbage stays out, and is complained of until it is mended.
+    fs::write(at("clients.pem"), "no PEM").unwrap();
+    assert!(listening.reload_if_changed().is_err() && listening.reload_if_changed().is_err());
+    refused(&shake(&listening.config(), &dialling, "landing.test").0, "another authority");
+    bed.ours.write(&at("clients.pem")).unwrap();
+    assert_eq!(listening.reload_if_changed().unwrap(), Reloaded::Swapped);
+    assert_eq!(shake(&listening.config(), &dialling, "landing.test").1, Ok(()));
+
+    // A new certificate of its own.
+    let before = listening.identity().fingerprint_sha256().to_owned();
+    bed.ours
+        .server(&["landing.test"], days(-1), days(1))
+        .unwrap()
+        .write(&at("server.pem"), &at("server.key"))
+        .unwrap();
+    assert_eq!(listening.reload_if_changed().unwrap(), Reloaded::Swapped);
+    assert_ne!(listening.identity().fingerprint_sha256(), before);
+    assert_eq!(shake(&listening.config(), &dialling, "landing.test").1, Ok(()));
+
+    // Where it is optional a client may come without; a stranger's certificate is refused all the same.
+    let optional =
+        Listening::load(Settings { client_certificate: ClientCertificate::Optional, ..settings }).unwrap();
+    let without = client_config(&bed.ours.ca().unwrap(), None, &["h2"]).unwrap();
+    assert_eq!(shake(&optional.config(), &without, "landing.test").1, Ok(()));
+    let stranger = authority("stranger").gateway(&slug("ward-3"), days(-1), days(1)).unwrap();
+    refused(&shake(&optional.config(), &bed.dialling(&stranger), "landing.test").0, "another authority");
+    refused(&shake(&listening.config(), &without, "landing.test").0, "showed no certificate");
 }
