@@ -86,6 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // From outside.
     ("wardgate-system-tests", &["wardgate-model", "wardgate-tls"]),
+    ("wardgate-bench", &["wardgate-hl7"]),
     ("xtask", &[]),
 ];
 
@@ -110,6 +111,9 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("anyhow", &["wardgate", "wardgate-landing", "xtask", "wardgate-system-tests"], "rooms have error enums"),
     ("tracing-subscriber", &["wardgate", "wardgate-landing"], "who decides where logs go"),
     ("signal-hook", &["xtask"], "the daemons have tokio's"),
+    ("hl7-2", &["wardgate-bench"], "measured against, never shipped"),
+    ("hl7-parser", &["wardgate-bench"], "measured against, never shipped"),
+    ("rust-hl7", &["wardgate-bench"], "measured against, never shipped"),
 ];
 
 /// Rooms without I/O: no runtime, no sockets, no TLS.

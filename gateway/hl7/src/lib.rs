@@ -23,6 +23,7 @@ mod message;
 pub mod mllp;
 mod parts;
 mod path;
+mod scan;
 pub mod split;
 
 pub use ack::{Ack, AckCode, ErrorCode, Fault, Location};

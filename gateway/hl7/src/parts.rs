@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::scan::find;
 use crate::{Delimiters, unescape};
 
 /// A null value: `""`, "delete what you have", as opposed to empty, "I do not say" (HL7 v2.8.2 §2.5.3).
@@ -27,9 +28,10 @@ impl<'m> Cut<'m> {
 impl<'m> Iterator for Cut<'m> {
     type Item = &'m [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'m [u8]> {
         let rest = self.rest?;
-        let at = self.separator.and_then(|s| memchr::memchr(s, rest));
+        let at = self.separator.and_then(|s| find(s, rest));
         let Some((head, tail)) = at.and_then(|at| rest.split_at_checked(at)) else {
             self.rest = None;
             return Some(rest);
@@ -83,11 +85,13 @@ impl<'m> Segment<'m> {
 
     /// Field `number` as HL7 counts, from 1; in MSH, FHS and BHS field 1 is the separator and field 2 the encoding
     /// characters. `None` where the segment ends before it: an empty field is there, one beyond the end is not.
+    #[inline]
     pub fn field(&self, number: usize) -> Option<Field<'m>> {
         self.fields().nth(number.checked_sub(1)?)
     }
 
     /// The fields in order, from field 1.
+    #[inline]
     pub fn fields(&self) -> Fields<'m> {
         let mut cut = Cut::new(self.raw, Some(self.delimiters.field()));
         let head = if self.is_header() { self.raw.get(3..4) } else { None };
@@ -113,6 +117,7 @@ pub struct Fields<'m> {
 impl<'m> Iterator for Fields<'m> {
     type Item = Field<'m>;
 
+    #[inline]
     fn next(&mut self) -> Option<Field<'m>> {
         if let Some(raw) = self.separator.take() {
             return Some(Field { raw, delimiters: self.delimiters, literal: true });
@@ -173,6 +178,7 @@ macro_rules! iterator {
         impl<'m> Iterator for $name<'m> {
             type Item = $item<'m>;
 
+            #[inline]
             fn next(&mut self) -> Option<$item<'m>> {
                 let raw = self.cut.next()?;
                 Some($item { raw, delimiters: self.delimiters, literal: self.literal })
@@ -197,17 +203,20 @@ pub struct Field<'m> {
 
 impl<'m> Field<'m> {
     /// The repetitions in order; one where the field does not repeat, also when it is empty.
+    #[inline]
     pub fn repetitions(&self) -> Repetitions<'m> {
         let separator = if self.literal { None } else { self.delimiters.repetition() };
         Repetitions { cut: Cut::new(self.raw, separator), delimiters: self.delimiters, literal: self.literal }
     }
 
     /// Repetition `number`, from 1.
+    #[inline]
     pub fn repetition(&self, number: usize) -> Option<Repetition<'m>> {
         self.repetitions().nth(number.checked_sub(1)?)
     }
 
     /// Component `number` of the first repetition, from 1.
+    #[inline]
     pub fn component(&self, number: usize) -> Option<Component<'m>> {
         self.repetition(1)?.component(number)
     }
@@ -223,12 +232,14 @@ pub struct Repetition<'m> {
 
 impl<'m> Repetition<'m> {
     /// The components in order; at least one.
+    #[inline]
     pub fn components(&self) -> Components<'m> {
         let separator = if self.literal { None } else { Some(self.delimiters.component()) };
         Components { cut: Cut::new(self.raw, separator), delimiters: self.delimiters, literal: self.literal }
     }
 
     /// Component `number`, from 1.
+    #[inline]
     pub fn component(&self, number: usize) -> Option<Component<'m>> {
         self.components().nth(number.checked_sub(1)?)
     }
@@ -244,6 +255,7 @@ pub struct Component<'m> {
 
 impl<'m> Component<'m> {
     /// The subcomponents in order; at least one.
+    #[inline]
     pub fn subcomponents(&self) -> Subcomponents<'m> {
         let separator = if self.literal { None } else { self.delimiters.subcomponent() };
         Subcomponents {
@@ -254,6 +266,7 @@ impl<'m> Component<'m> {
     }
 
     /// Subcomponent `number`, from 1.
+    #[inline]
     pub fn subcomponent(&self, number: usize) -> Option<Subcomponent<'m>> {
         self.subcomponents().nth(number.checked_sub(1)?)
     }

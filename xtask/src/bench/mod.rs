@@ -5,7 +5,10 @@
 //! both. With
 //! n connections the yardstick puts n records under one `fdatasync`, which no log can beat. Times to the row are
 //! read from the tables by an independent reader. Nothing here is simulated but the hospital.
+//!
+//! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`].
 
+mod parse;
 mod raw;
 mod spread;
 
@@ -39,8 +42,20 @@ const STEADY: (u32, Duration) = (10, Duration::from_millis(50));
 /// How long the backlog may take to drain.
 const DRAIN: Duration = Duration::from_secs(180);
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The whole way: durable acknowledgements beside the disk's own speed, times to the row, memory
+    Spine,
+    /// Reading HL7 messages, beside hl7-parser, rust-hl7 and hl7-2
+    Parse,
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// What to measure
+    #[arg(long, value_enum, default_value = "spine")]
+    only: Part,
     /// Interleaved pairs, at least 9
     #[arg(long, default_value_t = PAIRS_MIN)]
     pairs: u32,
@@ -69,6 +84,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.pairs < PAIRS_MIN {
         bail!("--pairs is at least {PAIRS_MIN}");
     }
+    match args.only {
+        Part::Spine => spine(args),
+        Part::Parse => parse::run(args),
+    }
+}
+
+fn spine(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     let python = stages::readers()?;
     let profile = if args.dev { Profile::Dev } else { Profile::Release };
