@@ -3,3 +3,6 @@
 //! **Promise.** Nothing here reads a file, a socket or a clock, and no input panics.
 //!
 //! Source: HL7 FHIR R4 (4.0.1).
+
+pub mod definitions;
+pub mod validate;
