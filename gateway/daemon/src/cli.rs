@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use model::{RecordId, Slug};
+use model::{FaultKind, RecordId, Slug};
 
 /// The edge gateway of a healthcare data platform.
 #[derive(Debug, Parser)]
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     /// The records that could not be released.
     #[command(subcommand)]
     Held(Held),
+    /// What went wrong between senders and feeds, the newest first.
+    Faults(Faults),
     /// The encrypted logs on the disk.
     #[command(subcommand)]
     Spool(Spool),
@@ -131,6 +133,30 @@ pub(crate) enum Command {
         #[arg(long = "landing-host", default_values_t = ["localhost".to_owned(), "127.0.0.1".to_owned()])]
         landing_hosts: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Faults {
+    /// Of this feed.
+    #[arg(long)]
+    pub(crate) feed: Option<Slug>,
+    /// Of this sender: an address, with or without its port.
+    #[arg(long)]
+    pub(crate) peer: Option<String>,
+    /// Of this kind, such as cut-off, broken-off, junk, too-long, no-header, sequence-gap.
+    #[arg(long)]
+    pub(crate) kind: Option<FaultKind>,
+    /// At this time or later, such as 2026-11-24T08:30:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) config: Config,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

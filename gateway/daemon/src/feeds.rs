@@ -1,6 +1,8 @@
 //! The running feeds: one line here per kind of source.
 
-use model::{Slug, Timestamp};
+use std::collections::BTreeMap;
+
+use model::{FaultKind, Slug, Timestamp};
 use sources::{mllp, mqtt};
 use web::FeedStatus;
 
@@ -19,7 +21,12 @@ pub(crate) enum SourceHandle {
 }
 
 impl FeedHandle {
-    pub(crate) fn status(&self, last_received_at: Option<Timestamp>, now: Timestamp) -> FeedStatus {
+    pub(crate) fn status(
+        &self,
+        last_received_at: Option<Timestamp>,
+        faults: BTreeMap<FaultKind, u64>,
+        now: Timestamp,
+    ) -> FeedStatus {
         let silent_for_s =
             last_received_at.and_then(|at| u64::try_from(now.micros_since(at) / 1_000_000).ok());
         match &self.source {
@@ -34,6 +41,7 @@ impl FeedHandle {
                     duplicates: s.duplicates,
                     refused: s.refused,
                     connections: s.connections,
+                    faults,
                     last_received_at,
                     silent_for_s,
                 }
@@ -49,6 +57,7 @@ impl FeedHandle {
                     duplicates: s.redelivered,
                     refused: s.refused,
                     connections: u64::from(s.connected),
+                    faults,
                     last_received_at,
                     silent_for_s,
                 }

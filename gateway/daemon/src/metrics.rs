@@ -106,6 +106,18 @@ impl Collector for Snapshot {
             false,
             feeds().filter_map(|f| Some((feed(f), f.silent_for_s?))),
         )?;
+        family(
+            e,
+            "wardgate_faults",
+            "Faults between senders and feeds, by kind",
+            true,
+            status.feeds.iter().flat_map(|f| {
+                f.faults.iter().map(|(kind, count)| {
+                    let labels = vec![("feed", f.name.to_string()), ("fault", kind.to_string())];
+                    (labels, *count)
+                })
+            }),
+        )?;
         let lane = |l: &web::LaneStatus| vec![("lane", l.lane.to_string())];
         let lanes = || status.lanes.iter();
         family(

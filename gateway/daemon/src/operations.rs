@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, State};
+use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use model::{RecordId, Slug};
+use pipeline::FaultQuery;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,7 @@ pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>,
         .route("/status", get(status))
         .route("/claim-code", get(claim_code))
         .route("/trace/{id}", get(trace))
+        .route("/faults", get(faults))
         .route("/held", get(held))
         .route("/held/{destination}/{id}/release", post(release))
         .route("/held/{destination}/{id}/dismiss", post(dismiss))
@@ -130,6 +132,10 @@ async fn claim_code(State(gateway): Shared) -> Response {
 
 async fn trace(State(gateway): Shared, UrlPath(id): UrlPath<RecordId>) -> Response {
     answer(gateway.pipeline.trace(id).await)
+}
+
+async fn faults(State(gateway): Shared, Query(query): Query<FaultQuery>) -> Response {
+    answer(gateway.pipeline.faults(&query))
 }
 
 async fn held(State(gateway): Shared) -> Response {

@@ -143,10 +143,15 @@ impl Product for Gateway {
                 }
             })
             .collect();
+        let faults = self.pipeline.fault_totals();
         let feeds: Vec<FeedStatus> = self
             .feeds
             .iter()
-            .map(|f| f.status(self.pipeline.intake().last_received_at(&f.name), now))
+            .map(|f| {
+                let of_feed = faults.iter().filter(|(feed, ..)| *feed == f.name);
+                let by_kind = of_feed.map(|(_, kind, count)| (*kind, *count)).collect();
+                f.status(self.pipeline.intake().last_received_at(&f.name), by_kind, now)
+            })
             .collect();
         Status {
             gateway: self.id.clone(),

@@ -138,6 +138,8 @@ pub struct Ack<'a> {
     pub control_id: &'a str,
     /// MSH-7: HL7 time, for example `20261124083000+0000`.
     pub sent_at: &'a str,
+    /// MSA-4, where the sender uses the sequence number protocol: [`crate::sequence`].
+    pub expected_sequence: Option<i64>,
 }
 
 impl Ack<'_> {
@@ -145,7 +147,7 @@ impl Ack<'_> {
     /// without one (it could not be read) the answer is of version 2.5 with the usual delimiters and no MSA-2.
     pub fn to_bytes(&self, header: Option<&Header>) -> Vec<u8> {
         let delimiters = header.map_or(Delimiters::STANDARD, Header::delimiters);
-        let mut out = Writer { out: Vec::with_capacity(256), delimiters };
+        let mut out = Writer::new(delimiters);
         self.msh(&mut out, header);
         self.msa(&mut out, header);
         if let Some(fault) = &self.fault {
@@ -156,13 +158,13 @@ impl Ack<'_> {
                 out.err_from_2_5(fault);
             }
         }
-        out.out
+        out.into_bytes()
     }
 
     fn msh(&self, out: &mut Writer, header: Option<&Header>) {
         let is_message = header.is_some_and(|h| h.kind() == HeaderKind::Message);
         let echoed = |n: usize| header.map(|h| h.field(n)).unwrap_or_default();
-        out.out.extend_from_slice(b"MSH");
+        out.name(b"MSH");
         let encoding = header.map_or_else(|| out.delimiters.encoding_characters(), |h| h.field(2).to_vec());
         out.field(&encoding);
         for swapped in [5, 6, 3, 4] {
@@ -190,13 +192,19 @@ impl Ack<'_> {
     }
 
     fn msa(&self, out: &mut Writer, header: Option<&Header>) {
-        out.out.extend_from_slice(b"MSA");
+        out.name(b"MSA");
         out.field(self.code.as_str().as_bytes());
         out.field(header.map(Header::control_id).unwrap_or_default());
         // MSA-3 was withdrawn with 2.7; until then it is where people look.
         let has_text = header.is_none_or(|h| !matches!(h.version(), Version::V2(7.., _)));
-        if let (Some(fault), true) = (&self.fault, has_text) {
-            out.text_field(fault.text);
+        let text = self.fault.as_ref().filter(|_| has_text).map(|fault| fault.text);
+        match (text, self.expected_sequence) {
+            (Some(text), _) => out.text_field(text),
+            (None, Some(_)) => out.field(b""),
+            (None, None) => {}
+        }
+        if let Some(number) = self.expected_sequence {
+            out.text_field(&number.to_string());
         }
         out.end();
     }
@@ -215,14 +223,27 @@ pub fn fault_of(error: &ParseError) -> ErrorCode {
 }
 
 /// Writes segments with the sender's delimiters.
-struct Writer {
+pub(crate) struct Writer {
     out: Vec<u8>,
     delimiters: Delimiters,
 }
 
 impl Writer {
+    pub(crate) fn new(delimiters: Delimiters) -> Self {
+        Self { out: Vec::with_capacity(256), delimiters }
+    }
+
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// Begins a segment.
+    pub(crate) fn name(&mut self, name: &[u8]) {
+        self.out.extend_from_slice(name);
+    }
+
     /// A field as it stood in the message.
-    fn field(&mut self, raw: &[u8]) {
+    pub(crate) fn field(&mut self, raw: &[u8]) {
         self.out.push(self.delimiters.field());
         self.echo(raw);
     }
@@ -232,7 +253,7 @@ impl Writer {
         self.out.extend(raw.iter().filter(|b| !matches!(**b, VT | FS | CR | b'\n')));
     }
 
-    fn text_field(&mut self, text: &str) {
+    pub(crate) fn text_field(&mut self, text: &str) {
         self.out.push(self.delimiters.field());
         self.text(text);
     }
@@ -246,7 +267,7 @@ impl Writer {
         self.text(text);
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.out.push(CR);
     }
 
@@ -275,7 +296,7 @@ impl Writer {
 
     /// ERR-1 of type ELD: segment, sequence, field, code (a CE in subcomponents).
     fn err_until_2_4(&mut self, fault: &Fault<'_>) {
-        self.out.extend_from_slice(b"ERR");
+        self.name(b"ERR");
         self.out.push(self.delimiters.field());
         self.location(fault, 3);
         let (code, name) = fault.code.parts();
@@ -291,7 +312,7 @@ impl Writer {
 
     /// ERR-2 ERL, ERR-3 CWE, ERR-4 severity, ERR-8 user message.
     fn err_from_2_5(&mut self, fault: &Fault<'_>) {
-        self.out.extend_from_slice(b"ERR");
+        self.name(b"ERR");
         self.field(b"");
         self.out.push(self.delimiters.field());
         self.location(fault, 0);

@@ -35,7 +35,13 @@ pub fn message(input: &[u8]) {
 /// A header, and the answer to it: our own frame around the answer holds.
 pub fn header(input: &[u8]) {
     let Ok(header) = Header::read(input, false) else { return };
-    let ack = crate::Ack { code: crate::AckCode::Accept, fault: None, control_id: "1", sent_at: "2026" };
+    let ack = crate::Ack {
+        code: crate::AckCode::Accept,
+        fault: None,
+        control_id: "1",
+        sent_at: "2026",
+        expected_sequence: None,
+    };
     let bytes = ack.to_bytes(Some(&header));
     assert!(crate::mllp::can_frame(&bytes), "an answer breaks its frame");
     assert!(Message::parse(bytes).is_ok(), "an answer is no message");

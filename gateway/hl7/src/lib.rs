@@ -15,6 +15,8 @@
 //! Source: HL7 v2.8.2 chapter 2 (control), HL7 "Transport Specification: MLLP, Release 1".
 
 pub mod ack;
+mod asked;
+pub mod batch;
 mod delimiters;
 mod escape;
 pub mod fuzz;
@@ -24,9 +26,11 @@ pub mod mllp;
 mod parts;
 mod path;
 mod scan;
+pub mod sequence;
 pub mod split;
 
 pub use ack::{Ack, AckCode, ErrorCode, Fault, Location};
+pub use asked::{Condition, Fate, Mode};
 pub use delimiters::Delimiters;
 pub use escape::{escape, unescape};
 pub use header::{Header, HeaderKind, HeaderScan, MSH_BYTES_MAX, Version};

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::{Provenance, RecordId};
+use crate::{Fault, Provenance, RecordId};
 
 /// A boxed future, for the traits that must be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -105,4 +105,10 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`] when the box cannot take one now.
     fn begin(&self, provenance: Provenance) -> impl Future<Output = Result<Writer, Refusal>> + Send;
+
+    /// Takes note of a fault. Returns at once: it is kept, searchable, and counted; a peer that repeats itself is
+    /// summed up, so that it may be called for every fault.
+    fn report(&self, fault: Fault) {
+        drop(fault);
+    }
 }

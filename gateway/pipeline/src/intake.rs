@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use model::{
-    Append, BoxFuture, Closing, Envelope, Identity, Intake, Lane, Provenance, Receipt, RecordId, Refusal,
-    Slug, Timestamp, Writer, codec,
+    Append, BoxFuture, Closing, Envelope, Fault, Identity, Intake, Lane, Provenance, Receipt, RecordId,
+    Refusal, Slug, Timestamp, Writer, codec,
 };
 use serde_bytes::ByteBuf;
 use spool::{Appender, Entry, Keys, Log, Spool};
 
+use crate::faults::Faults;
 use crate::seen::{Claim, Key, Seen, Verdict};
 
 /// Takes records of the configured feeds into the lanes' logs. Cheap to clone.
@@ -23,6 +24,7 @@ struct Inner {
     spool: Arc<Spool>,
     feeds: HashMap<Slug, Taken>,
     seen: Seen,
+    faults: Faults,
     stopping: AtomicBool,
 }
 
@@ -34,12 +36,12 @@ struct Taken {
 }
 
 impl LogIntake {
-    pub(crate) fn new(spool: Arc<Spool>, lanes: HashMap<Slug, Lane>, seen: Seen) -> Self {
+    pub(crate) fn new(spool: Arc<Spool>, lanes: HashMap<Slug, Lane>, seen: Seen, faults: Faults) -> Self {
         let feeds = lanes
             .into_iter()
             .map(|(name, lane)| (name, Taken { lane, last_at: AtomicI64::new(0) }))
             .collect();
-        Self(Arc::new(Inner { spool, feeds, seen, stopping: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { spool, feeds, seen, faults, stopping: AtomicBool::new(false) }))
     }
 
     /// When the feed's last record began to arrive, since the start.
@@ -69,6 +71,10 @@ impl Intake for LogIntake {
         let log = self.0.spool.lane(lane).clone();
         let appender = log.begin().await.map_err(|e| refuse(&e))?;
         Ok(Writer::new(RecordWriter { inner: Arc::clone(&self.0), lane, log, appender, provenance }))
+    }
+
+    fn report(&self, fault: Fault) {
+        self.0.faults.report(fault);
     }
 }
 

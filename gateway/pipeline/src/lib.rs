@@ -13,6 +13,7 @@ pub mod config;
 mod cursor;
 mod delivery;
 mod error;
+mod faults;
 mod gate;
 mod held;
 mod intake;
@@ -32,7 +33,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deid::TokenKey;
 use forward::Destination;
-use model::{AuditAction, AuditEvent, Clock, Envelope, Lane, RecordId, Seq, Slug, codec};
+use model::{AuditAction, AuditEvent, Clock, Envelope, FaultKind, Lane, RecordId, Seq, Slug, codec};
 use profile::Catalogue;
 use spool::{Entry, Spool};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 pub use config::{BatchLimits, Feed, Route, Start};
 pub use cursor::{SETTLED_MAX, Settled};
 pub use error::Error;
+pub use faults::{ENTRIES_PER_KIND, ENTRIES_PER_PEER, FAULTS_MAX, FaultEntry, FaultQuery};
 pub use held::HeldItem;
 pub use intake::LogIntake;
 pub use journal::{DOCUMENT_BYTES_MAX, Journal};
@@ -50,6 +52,7 @@ pub use trace::{Arrival, Fate, Outcome, Trace};
 
 use cursor::{Cursor, Cursors};
 use delivery::Delivery;
+use faults::Faults;
 use gate::Gate;
 use held::Held;
 use journal::Beginning;
@@ -90,6 +93,7 @@ pub struct Handle {
     clock: Arc<dyn Clock>,
     intake: LogIntake,
     seen: Seen,
+    faults: Faults,
     held: Held,
     journal: Journal,
     watched: Arc<Vec<Watched>>,
@@ -112,6 +116,7 @@ impl<D: Destination + 'static> Pipeline<D> {
         let journal = Journal::load(Arc::clone(&spool)).await?;
         let held = Held::load(Arc::clone(&spool), Arc::clone(&clock)).await?;
         let seen = Seen::load(&spool).await?;
+        let faults = Faults::load(spool.state())?;
         let lanes = feeds.iter().map(|f| (f.name.clone(), f.lane)).collect();
         let feeds = Arc::new(feeds.into_iter().map(|f| (f.name.clone(), f)).collect::<HashMap<_, _>>());
         let retention = Arc::new(Retention::default());
@@ -124,8 +129,9 @@ impl<D: Destination + 'static> Pipeline<D> {
             builder.add(route, &mut deliveries, &mut watched).await?;
         }
         let Builder { spool, clock, held, journal, retention, .. } = builder;
-        let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone());
-        let handle = Handle { spool, clock, intake, seen, held, journal, watched: Arc::new(watched) };
+        let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
+        let watched = Arc::new(watched);
+        let handle = Handle { spool, clock, intake, seen, faults, held, journal, watched };
         Ok(Self { deliveries, retention, handle })
     }
 
@@ -150,6 +156,9 @@ impl<D: Destination + 'static> Pipeline<D> {
             ticks = ticks.wrapping_add(1);
             if let Err(error) = handle.seen.flush(handle.spool.state()) {
                 tracing::error!(%error, "the index of resends could not be written; it is rebuilt from the log");
+            }
+            if let Err(error) = handle.faults.flush(handle.spool.state()).await {
+                tracing::error!(%error, "the faults of senders could not be written");
             }
             tokio::select! {
                 () = tasks.wait(), if stop.is_cancelled() => break,
@@ -327,6 +336,19 @@ impl Handle {
                 w.gauge.snapshot(durable)
             })
             .collect()
+    }
+
+    /// The faults between peers and sources that match, the newest first.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn faults(&self, query: &FaultQuery) -> Result<Vec<FaultEntry>, Error> {
+        self.faults.search(self.spool.state(), query)
+    }
+
+    /// How many faults there were since the start, by feed and kind.
+    pub fn fault_totals(&self) -> Vec<(Slug, FaultKind, u64)> {
+        self.faults.totals()
     }
 
     /// All held records, oldest first.

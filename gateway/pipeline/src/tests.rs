@@ -2,4 +2,4 @@
 
 mod delivery;
 mod held;
-mod support;
+pub(crate) mod support;

@@ -1,7 +1,9 @@
 //! How the gateway is doing: what the overview shows and what `GET /api/v1/status` answers. Names, counts and
 //! times only; no message content and no sender.
 
-use model::{Lane, Seq, Slug, StreamEpoch, Timestamp};
+use std::collections::BTreeMap;
+
+use model::{FaultKind, Lane, Seq, Slug, StreamEpoch, Timestamp};
 use serde::Serialize;
 
 /// A snapshot. As JSON, times are RFC 3339 in UTC and absent values are `null`.
@@ -63,6 +65,8 @@ pub struct FeedStatus {
     pub refused: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Faults between its senders and it, by kind.
+    pub faults: BTreeMap<FaultKind, u64>,
     /// When the last one arrived.
     #[serde(with = "rfc3339")]
     pub last_received_at: Option<Timestamp>,

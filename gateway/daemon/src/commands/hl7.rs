@@ -102,12 +102,24 @@ fn ack(input: &[u8]) -> anyhow::Result<()> {
         let header = Header::read(bytes, true);
         let fault_text;
         let ack = match &header {
-            Ok(_) => Ack { code: AckCode::Accept, fault: None, control_id: &control_id, sent_at: &sent_at },
+            Ok(_) => Ack {
+                code: AckCode::Accept,
+                fault: None,
+                control_id: &control_id,
+                sent_at: &sent_at,
+                expected_sequence: None,
+            },
             Err(error) => {
                 faults += 1;
                 fault_text = error.to_string();
                 let fault = Fault { code: ::hl7::ack::fault_of(error), location: None, text: &fault_text };
-                Ack { code: AckCode::Reject, fault: Some(fault), control_id: &control_id, sent_at: &sent_at }
+                Ack {
+                    code: AckCode::Reject,
+                    fault: Some(fault),
+                    control_id: &control_id,
+                    sent_at: &sent_at,
+                    expected_sequence: None,
+                }
             }
         };
         print(&String::from_utf8_lossy(&ack.to_bytes(header.as_ref().ok())))?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod deid;
+mod faults;
 mod held;
 mod hl7;
 mod run;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             print(&format!("{id} is on its way to {to} as {}\n", new.as_str().unwrap_or("?")))
         }),
         Command::Held(command) => runtime()?.block_on(held::held(command)),
+        Command::Faults(asked) => runtime()?.block_on(faults::faults(asked)),
         Command::Spool(command) => spool::spool(command),
         Command::Hl7(command) => hl7::hl7(command),
         Command::Deid(command) => deid::deid(command),

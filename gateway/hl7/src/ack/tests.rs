@@ -17,7 +17,7 @@ fn msh(version: &str) -> Header {
 
 /// The answer, a segment a line.
 fn answer(code: AckCode, fault: Option<Fault<'_>>, header: Option<&Header>) -> String {
-    let ack = Ack { code, fault, control_id: "W1", sent_at: TIME };
+    let ack = Ack { code, fault, control_id: "W1", sent_at: TIME, expected_sequence: None };
     let bytes = ack.to_bytes(header);
     Message::parse(bytes.clone()).unwrap();
     assert!(crate::mllp::can_frame(&bytes));
@@ -114,7 +114,8 @@ fn a_batch_without_messages_is_answered_by_its_own_id() {
 fn a_header_cannot_break_the_answer() {
     let hostile = header("MSH|^~\\&|A\u{1c}|\u{b}B|C|D|||ADT^A\u{1c}|7\u{1c}|P\u{1c}|2.5\u{1c}");
     let bytes =
-        Ack { code: AckCode::Accept, fault: None, control_id: "W1", sent_at: TIME }.to_bytes(Some(&hostile));
+        Ack { code: AckCode::Accept, fault: None, control_id: "W1", sent_at: TIME, expected_sequence: None }
+            .to_bytes(Some(&hostile));
     assert!(crate::mllp::can_frame(&bytes));
     let message = Message::parse(bytes).unwrap();
     assert_eq!(message.get(&"MSA-2".parse().unwrap()), Some(&b"7"[..]));
@@ -128,4 +129,34 @@ fn codes_read_as_written() {
     }
     assert_eq!(AckCode::read(b"XX"), None);
     assert!(AckCode::Accept.is_positive() && !AckCode::Reject.is_positive());
+}
+
+#[test]
+fn an_expected_sequence_number_stands_in_msa_4() {
+    let numbered = |version: &str, code, fault| {
+        let ack = Ack { code, fault, control_id: "W1", sent_at: TIME, expected_sequence: Some(-1) };
+        let text = String::from_utf8(ack.to_bytes(Some(&msh(version)))).unwrap();
+        text.split('\r').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(numbered("2.5", AckCode::Accept, None), "MSA|AA|A-42||-1");
+    assert_eq!(numbered("2.5", AckCode::Error, Some(located())), "MSA|AE|A-42|MSH-10 is empty|-1");
+    assert_eq!(numbered("2.8", AckCode::CommitError, Some(located())), "MSA|CE|A-42||-1");
+}
+
+/// Both acknowledgements of enhanced mode, positive and negative, over the versions.
+#[test]
+fn both_levels_speak_the_sender_s_version() {
+    use crate::{Condition, Fate, Mode};
+    let both = Mode::Enhanced { accept: Condition::OnSuccess, application: Condition::Always };
+    let mut answers = String::new();
+    for version in ["2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.6", "2.7", "2.8.2"] {
+        for (fate, fault) in
+            [(Fate::Accepted, None), (Fate::Failed, Some(full())), (Fate::Rejected, Some(located()))]
+        {
+            for code in both.codes(fate) {
+                answers.push_str(&answer(code, fault, Some(&msh(version))));
+            }
+        }
+    }
+    insta::assert_snapshot!(answers);
 }

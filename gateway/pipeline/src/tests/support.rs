@@ -173,6 +173,27 @@ pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<L
     }
 }
 
+fn open(dir: &Path) -> (Spool, Arc<dyn Clock>) {
+    let keys = Keys::from_file(&dir.join("root.key"), true).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
+    let config = spool::Config {
+        segment_bytes: 1 << 20,
+        urgent_bytes_max: 8 << 20,
+        clinical_bytes_max: 16 << 20,
+        bulk_bytes_max: 8 << 20,
+        held_bytes_max: 8 << 20,
+        journal_bytes_max: 8 << 20,
+        ..spool::Config::default()
+    };
+    let spool = Spool::open(&dir.join("spool"), &config, keys, &slug("ward-3"), Arc::clone(&clock)).unwrap();
+    (spool, clock)
+}
+
+/// The logs and the state store alone.
+pub(crate) fn open_spool(dir: &Path) -> Spool {
+    open(dir).0
+}
+
 /// What the intake said; a test need not look at it.
 #[derive(Debug)]
 pub(super) struct Took {
@@ -189,19 +210,7 @@ pub(super) struct TestBox {
 
 impl TestBox {
     pub(super) async fn start(dir: &Path, feeds: Vec<Feed>, routes: Vec<Route<Landing>>) -> Self {
-        let keys = Keys::from_file(&dir.join("root.key"), true).unwrap();
-        let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
-        let config = spool::Config {
-            segment_bytes: 1 << 20,
-            urgent_bytes_max: 8 << 20,
-            clinical_bytes_max: 16 << 20,
-            bulk_bytes_max: 8 << 20,
-            held_bytes_max: 8 << 20,
-            journal_bytes_max: 8 << 20,
-            ..spool::Config::default()
-        };
-        let spool =
-            Spool::open(&dir.join("spool"), &config, keys, &slug("ward-3"), Arc::clone(&clock)).unwrap();
+        let (spool, clock) = open(dir);
         let profiles = Arc::new(Catalogue::builtin().unwrap());
         let pipeline =
             Pipeline::build(slug("ward-3"), Arc::new(spool), clock, profiles, feeds, routes).await.unwrap();

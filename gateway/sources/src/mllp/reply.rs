@@ -69,7 +69,8 @@ impl Replies {
     fn write(&self, code: AckCode, fault: Option<Fault<'_>>, header: Option<&Header>) -> Bytes {
         let control_id = control_id(self.next.fetch_add(1, Ordering::Relaxed));
         let sent_at = self.clock.now().to_hl7();
-        Ack { code, fault, control_id: &control_id, sent_at: &sent_at }.to_bytes(header).into()
+        let (control_id, sent_at) = (control_id.as_str(), sent_at.as_str());
+        Ack { code, fault, control_id, sent_at, expected_sequence: None }.to_bytes(header).into()
     }
 }
 

@@ -9,8 +9,8 @@
 //! **Limits.** Keys [`KEY_BYTES_MAX`], values [`VALUE_BYTES_MAX`], keys per table [`Table::keys_max`]. sled
 //! holds about 107 MB of memory for a million keys, so tables are kept small and full means refused.
 //!
-//! **No PHI.** The store is not encrypted: values hold numbers, ids and hashes, and a key that is derived from
-//! what identifies a message or a person is an HMAC under [`crate::Keys::mac`].
+//! **No PHI.** The store is not encrypted: values hold numbers, ids, hashes and addresses of senders, and a key that
+//! is derived from what identifies a message or a person is an HMAC under [`crate::Keys::mac`].
 //!
 //! **Why a barrier.** sled's `flush` ends in `sync_file_range`, which neither flushes the drive's cache nor the
 //! file's metadata: in 200 simulated power cuts 196 lost acknowledged writes. So [`State::sync`] flushes sled
@@ -54,13 +54,16 @@ pub enum Table {
     Seen,
     /// Feeds and devices.
     Registry,
+    /// Faults between peers and sources, the newest.
+    Faults,
     /// Everything else that is small.
     Meta,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 5] = [Self::Cursors, Self::Deliveries, Self::Seen, Self::Registry, Self::Meta];
+    pub const ALL: [Self; 6] =
+        [Self::Cursors, Self::Deliveries, Self::Seen, Self::Registry, Self::Faults, Self::Meta];
 
     /// Most keys.
     pub const fn keys_max(self) -> u64 {
@@ -68,6 +71,7 @@ impl Table {
             // Two keys for each of 100,000 identities: by identity and by age.
             Self::Seen => 200_000,
             Self::Deliveries | Self::Registry => 100_000,
+            Self::Faults => 20_000,
             Self::Cursors | Self::Meta => 10_000,
         }
     }
@@ -79,6 +83,7 @@ impl Table {
             Self::Deliveries => b'd',
             Self::Seen => b's',
             Self::Registry => b'r',
+            Self::Faults => b'f',
             Self::Meta => b'm',
         }
     }
@@ -134,12 +139,13 @@ struct Counts([u64; Table::ALL.len()]);
 
 impl Counts {
     fn of(&mut self, table: Table) -> &mut u64 {
-        let Self([cursors, deliveries, seen, registry, meta]) = self;
+        let Self([cursors, deliveries, seen, registry, faults, meta]) = self;
         match table {
             Table::Cursors => cursors,
             Table::Deliveries => deliveries,
             Table::Seen => seen,
             Table::Registry => registry,
+            Table::Faults => faults,
             Table::Meta => meta,
         }
     }

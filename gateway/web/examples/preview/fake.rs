@@ -180,6 +180,11 @@ fn feeds(scene: Scene, t: f64, now: Timestamp) -> Vec<FeedStatus> {
             duplicates,
             refused,
             connections,
+            faults: if refused > 0 {
+                [(model::FaultKind::NotStored, refused), (model::FaultKind::CutOff, 3)].into()
+            } else {
+                [].into()
+            },
             last_received_at: silent.map(ago),
             silent_for_s: silent,
         }

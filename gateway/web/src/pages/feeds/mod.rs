@@ -118,6 +118,14 @@ fn one(feed: &FeedStatus) -> Markup {
                 row("Refused", feed.refused, "Answered negatively and not stored: the sender keeps it and should try again."),
             ],
         ))
+        @if !feed.faults.is_empty() {
+            (layout::table(
+                "What went wrong with its senders, since the start",
+                &[words("Fault"), number("Times"), words("Meaning")],
+                feed.faults.iter().map(|(kind, count)| row(kind.as_str(), *count, kind.text())).collect(),
+            ))
+            p.quiet { "Each with its sender and time: " code { "wardgate faults --feed " (feed.name) } }
+        }
         @if feed.received == 0 {
             (layout::empty("Nothing has arrived yet", &html! {
                 p { "Point the sender at the address above. If it cannot connect, check the firewall between the two, "

@@ -175,6 +175,7 @@ mod tests {
             duplicates: 0,
             refused: 0,
             connections: 1,
+            faults: std::collections::BTreeMap::new(),
             last_received_at: Some(at(0)),
             silent_for_s: Some(1),
         };
