@@ -26,6 +26,14 @@ pub(crate) const FOR_TESTS: [Tool; 2] = [
     Tool { program: "python3", package: "python3", needed_for: "the independent readers" },
 ];
 
+/// What its peers of other makers are built and run with (`tests/peers/`).
+pub(crate) const FOR_PEERS: [Tool; 4] = [
+    Tool { program: "node", package: "nodejs", needed_for: "the MLLP peer by Medplum" },
+    Tool { program: "npm", package: "npm", needed_for: "the MLLP peer by Medplum" },
+    Tool { program: "javac", package: "openjdk-17-jdk-headless", needed_for: "the MLLP peer by HAPI" },
+    Tool { program: "mvn", package: "maven", needed_for: "the MLLP peer by HAPI" },
+];
+
 /// What its browser stage needs besides.
 pub(crate) const FOR_BROWSER: [Tool; 3] = [
     Tool { program: "chromium", package: "chromium", needed_for: "the pages' tests" },
@@ -100,6 +108,47 @@ pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
     shell::run(pip.current_dir(shell::root()))?;
     std::fs::write(&stamp, wanted)?;
     Ok(python)
+}
+
+/// The packages of an npm lock file, installed beside it (a path from the root).
+pub(crate) fn node(dir: &str) -> Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    shell::run(npm.current_dir(shell::root().join(dir)))
+}
+
+/// A Maven project (a path from the root), built into a folder of the target directory: `classes`, and `lib` with
+/// what it stands on. Built anew when its files change.
+pub(crate) fn maven(name: &str, project: &str) -> Result<PathBuf> {
+    let home = shell::target_dir()?.join(name);
+    let stamp = home.join("built.txt");
+    let wanted = sources(&shell::root().join(project))?;
+    if std::fs::read_to_string(&stamp).is_ok_and(|has| has == wanted) {
+        return Ok(home);
+    }
+    let mut mvn = Command::new("mvn");
+    mvn.args(["-B", "-q", "-f", &format!("{project}/pom.xml")]).arg(format!("-Dhome={}", home.display()));
+    shell::run(mvn.arg("package").current_dir(shell::root()))?;
+    std::fs::write(&stamp, wanted)?;
+    Ok(home)
+}
+
+/// The text of every file below, in order of their names.
+fn sources(dir: &Path) -> Result<String> {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)
+        .with_context(|| dir.display().to_string())?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    entries.sort();
+    let mut all = String::new();
+    for path in entries {
+        if path.is_dir() {
+            all.push_str(&sources(&path)?);
+        } else {
+            all.push_str(&std::fs::read_to_string(&path)?);
+        }
+    }
+    Ok(all)
 }
 
 fn make_environment(home: &Path) -> Result<()> {

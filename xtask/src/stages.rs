@@ -18,6 +18,10 @@ use crate::{setup, shell};
 const BUDGET: Duration = Duration::from_secs(25 * 60);
 /// Rounds of `kill -9` under load.
 const CRASH_ROUNDS: u32 = 50;
+/// The pages' tests.
+const BROWSER_TESTS: &str = "tests/browser";
+/// MLLP peers by Medplum.
+const NODE_PEERS: &str = "tests/peers/node";
 /// The package with the tests of the whole product.
 const SYSTEM_PACKAGE: &str = "wardgate-system-tests";
 
@@ -85,6 +89,9 @@ impl Stage {
         match self {
             Self::Setup => {
                 setup::tools(&setup::FOR_TESTS)?;
+                setup::tools(&setup::FOR_PEERS)?;
+                setup::node(NODE_PEERS)?;
+                hapi_peers()?;
                 readers().map(drop)
             }
             Self::Fmt => shell::run(shell::cargo().args(["fmt", "--all", "--check"])),
@@ -166,20 +173,21 @@ pub(crate) fn crash(rounds: u32) -> Result<()> {
 fn browser() -> Result<()> {
     setup::tools(&setup::FOR_BROWSER)?;
     binaries::build(Profile::Tests)?;
-    let dir = shell::root().join("tests/browser");
-    let npm = || {
-        let mut npm = Command::new("npm");
-        npm.current_dir(&dir);
-        npm
-    };
-    shell::run(npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]))?;
+    setup::node(BROWSER_TESTS)?;
     let preview = shell::target_dir()?.join("debug/examples/preview");
-    shell::run(npm().arg("test").env("PREVIEW", preview))
+    let mut npm = Command::new("npm");
+    npm.current_dir(shell::root().join(BROWSER_TESTS));
+    shell::run(npm.arg("test").env("PREVIEW", preview))
 }
 
 /// The interpreter that the independent readers run in.
 pub(crate) fn readers() -> Result<PathBuf> {
     setup::python("readers-venv", "tests/readers/requirements.txt")
+}
+
+/// MLLP peers by HAPI, built.
+fn hapi_peers() -> Result<PathBuf> {
+    setup::maven("hapi-peers", "tests/peers/hapi")
 }
 
 /// `cargo test` over the whole workspace, so that features unify as in the other stages and nothing is built
@@ -192,6 +200,7 @@ fn workspace_tests(names: &BTreeSet<String>) -> Result<Command> {
     binaries::build(Profile::Tests)?.tell(&mut cargo);
     cargo.args(["test", "--locked", "--workspace"]);
     cargo.env("WARDGATE_PYTHON", readers()?);
+    cargo.env("WARDGATE_HAPI_PEERS", hapi_peers()?);
     Ok(cargo)
 }
 

@@ -28,6 +28,59 @@ pub fn mosquitto() -> PathBuf {
         .unwrap_or_else(|| panic!("mosquitto is not installed: run `cargo xtask test`, which installs it"))
 }
 
+/// A maker of MLLP software, whose client and server `tests/peers/README.md` describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// npm `@medplum/hl7`.
+    Medplum,
+    /// Maven `ca.uhn.hapi`.
+    Hapi,
+    /// PyPI `hl7`.
+    PythonHl7,
+}
+
+impl Maker {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Medplum, Self::Hapi, Self::PythonHl7];
+
+    /// For names of files and connections.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Medplum => "medplum",
+            Self::Hapi => "hapi",
+            Self::PythonHl7 => "python-hl7",
+        }
+    }
+
+    /// Its client: takes `HOST PORT FILE` after these words.
+    pub fn sender(self) -> Vec<PathBuf> {
+        self.program("send.mjs", "peers.Send", "send_lines.py")
+    }
+
+    /// Its server: takes `PORT` after these words.
+    pub fn receiver(self) -> Vec<PathBuf> {
+        self.program("receive.mjs", "peers.Receive", "receive_hl7.py")
+    }
+
+    fn program(self, script: &str, class: &str, reader: &str) -> Vec<PathBuf> {
+        match self {
+            Self::Medplum => {
+                let dir = repository().join("tests/peers/node");
+                let installed = dir.join("node_modules").is_dir();
+                assert!(installed, "the Medplum peer is not installed: run `cargo xtask test --stage setup`");
+                vec!["node".into(), dir.join(script)]
+            }
+            Self::Hapi => {
+                let home = std::env::var("WARDGATE_HAPI_PEERS").unwrap_or_else(|_| {
+                    panic!("WARDGATE_HAPI_PEERS does not say where the HAPI peer is: run `cargo xtask test`, which builds it")
+                });
+                vec!["java".into(), "-cp".into(), format!("{home}/classes:{home}/lib/*").into(), class.into()]
+            }
+            Self::PythonHl7 => vec![python(), repository().join("tests/readers").join(reader)],
+        }
+    }
+}
+
 /// The repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
