@@ -3,6 +3,8 @@
 //! Each section is read on its own, so that a mistake in one does not hide those in the others. What the types
 //! cannot say (names that refer to each other, files that must fit together) is checked after that.
 
+mod certificates;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -10,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deid::Policy;
-use model::Slug;
+use model::{Slug, Timestamp};
 use profile::Catalogue;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+use self::certificates::Shown;
 use crate::document::{
     DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, Operations,
     PolicyFile,
@@ -40,6 +43,15 @@ pub struct Checked {
     pub policies: HashMap<String, Arc<Policy>>,
     /// Things worth knowing that stop nobody.
     pub warnings: Vec<Finding>,
+    shown: Vec<Shown>,
+}
+
+impl Checked {
+    /// What there is to say about the dates of the certificates that the gateway shows: each that has ended, ends
+    /// within 30 days or has not begun, at its place in the document. It stops nobody: what else works goes on.
+    pub fn certificate_warnings(&self, now: Timestamp) -> Vec<Finding> {
+        self.shown.iter().filter_map(|s| s.warning(now)).collect()
+    }
 }
 
 /// Reads and checks a file.
@@ -72,7 +84,7 @@ pub fn check_file(path: &Path) -> Result<Checked, Vec<Finding>> {
 /// # Errors
 /// Everything that is wrong with it.
 pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding>> {
-    let mut c = Checker { file, text, errors: Vec::new(), warnings: Vec::new() };
+    let mut c = Checker { file, text, errors: Vec::new(), warnings: Vec::new(), shown: Vec::new() };
     let (table, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
         for error in syntax {
@@ -111,7 +123,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     c.names("policy", policies.iter().map(|s| (&s.value.name, &s.span)));
     let names: Vec<String> = destinations.iter().map(|s| s.value.name.to_string()).collect();
     for Section { value: feed, span, index } in &feeds {
-        c.feed(&table, *index, feed, span, &names);
+        c.feed(&table, *index, feed, span, base, &names);
     }
     let own: BTreeMap<String, PathBuf> =
         policies.iter().map(|s| (s.value.name.to_string(), base.join(&s.value.file))).collect();
@@ -159,7 +171,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
             policies: policies.into_iter().map(|s| s.value).collect(),
         };
         resolve(&mut document, base);
-        return Ok(Checked { document, policies: compiled, warnings: c.warnings });
+        return Ok(Checked { document, policies: compiled, warnings: c.warnings, shown: c.shown });
     }
     c.errors.sort_by_key(|f| (f.line, f.column));
     Err(c.errors)
@@ -177,6 +189,7 @@ struct Checker<'a> {
     text: &'a str,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    shown: Vec<Shown>,
 }
 
 impl Checker<'_> {
@@ -258,6 +271,7 @@ impl Checker<'_> {
         n: usize,
         feed: &Feed,
         span: &Range<usize>,
+        base: &Path,
         destinations: &[String],
     ) {
         match (&feed.mllp, &feed.mqtt) {
@@ -273,12 +287,12 @@ impl Checker<'_> {
                 Some("make it two feeds".into()),
             ),
         }
-        let said =
-            feed.mllp.as_ref().and_then(|m| m.check().err().map(|e| ("mllp", e.to_string()))).or_else(|| {
-                feed.mqtt.as_ref().and_then(|m| m.check().err().map(|e| ("mqtt", e.to_string())))
-            });
-        if let Some((kind, message)) = said {
-            self.error(at(table, "feed", n, &[kind]).unwrap_or_else(|| span.clone()), message, None);
+        if let Some(mllp) = &feed.mllp {
+            self.mllp(table, n, mllp, base, span);
+        }
+        if let Some(error) = feed.mqtt.as_ref().and_then(|m| m.check().err()) {
+            let span = at(table, "feed", n, &["mqtt"]).unwrap_or_else(|| span.clone());
+            self.error(span, error.to_string(), None);
         }
         for name in feed.destinations.iter().flatten() {
             if !destinations.iter().any(|d| d == name.as_str()) {
@@ -411,6 +425,7 @@ impl Checker<'_> {
                         self.error(within(&["lakehouse", "certificate"]), message, Some(hint));
                     }
                 }
+                self.shown(within(&["lakehouse", "certificate"]), identity);
             }
         }
     }
@@ -430,7 +445,7 @@ impl Checker<'_> {
             .chain(operations.map(|o| (o.listen, "operations".to_owned(), single("operations"))));
         let of_feeds = feeds.iter().filter_map(|Section { value: f, span, index }| {
             let span = at(table, "feed", *index, &["mllp", "listen"]).unwrap_or_else(|| span.clone());
-            Some((f.mllp.as_ref()?.listen, format!("feed `{}`", f.name), span))
+            Some((f.mllp.as_ref()?.address(), format!("feed `{}`", f.name), span))
         });
         for (address, who, span) in fixed.chain(of_feeds) {
             let clash = taken.iter().find(|(other, _)| {
@@ -508,6 +523,9 @@ fn resolve(document: &mut Document, base: &Path) {
         fix(&mut policy.file);
     }
     for feed in &mut document.feeds {
+        if let Some(tls) = feed.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
+            tls.files_mut().for_each(fix);
+        }
         if let Some(mqtt) = &mut feed.mqtt {
             let files = [&mut mqtt.password_file, &mut mqtt.ca, &mut mqtt.certificate, &mut mqtt.key];
             files.into_iter().flatten().for_each(fix);

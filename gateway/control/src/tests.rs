@@ -105,6 +105,58 @@ policy = "safe-harbour"
     insta::assert_snapshot!(shown);
 }
 
+/// What a feed's door may be given that it cannot be.
+#[test]
+fn mistakes_about_who_may_connect_are_shown_where_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let server = |feed: &str, rest: &str| {
+        format!("[[feed]]\nname = \"{feed}\"\n[feed.mllp]\nlisten = \"127.0.0.1:0\"\n{rest}\n")
+    };
+    let text = [
+        "[gateway]\nid = \"ward-3\"\n".to_owned(),
+        server("a", "allow = { networks = [\"10.1.0.0/16\", \"10.1.2.3/16\"] }"),
+        server("b", "allow = { networks = [\"10.1.0.0/33\"] }"),
+        server("c", "[feed.mllp.allow]\ncertificates = [\"LAB01\"]"),
+        server("d", "[feed.mllp.allow]\ncertificates = [\"cn:LAB01\"]"),
+        server("e", "[feed.mllp.allow]\nnetworks = []"),
+        server("f", "senders = [{ aplication = \"LAB\" }]"),
+        server("g", "senders = [{ application = \"LAB\" }, { }]"),
+        server("h", "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"absent.key\""),
+        server("i", "[feed.mllp.tls]\ncertificate = \"gw.key\"\nkey = \"gw.key\""),
+        server("j", "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\nclient_ca = \"gw.key\""),
+        server(
+            "k",
+            "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\nclient_certificate = \"optional\"",
+        ),
+        server("l", "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\nmin_version = \"1.1\""),
+        server("m", "connections_max = 0\n"),
+    ]
+    .concat();
+    let findings = check("gateway.toml", &text, dir.path()).unwrap_err();
+    let shown = render(&findings).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn certificates_that_end_soon_are_worth_a_word_and_stop_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let text = MINIMAL.replace(
+        "[[destination]]",
+        "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\n\n[[destination]]",
+    );
+    let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let days_before = |days: i64| {
+        let end: i64 = 4_000_000_000_000_000;
+        let shown =
+            render(&checked.certificate_warnings(Timestamp::from_micros(end - days * 86_400_000_000)));
+        shown.replace(&dir.path().display().to_string(), "DIR")
+    };
+    assert_eq!(days_before(31), "");
+    insta::assert_snapshot!(format!("{}\n{}", days_before(12), days_before(-1)));
+}
+
 #[test]
 fn what_is_no_toml_is_said_with_its_place() {
     let findings = check("g.toml", "[gateway\nid = 3\n[[feed]\n", Path::new(".")).unwrap_err();

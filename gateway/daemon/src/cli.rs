@@ -28,6 +28,26 @@ pub(crate) struct Config {
     pub(crate) config: PathBuf,
 }
 
+/// TLS towards a receiver.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Tls {
+    /// Speak TLS.
+    #[arg(long, requires = "ca")]
+    pub(crate) tls: bool,
+    /// PEM file of the authority that the receiver's certificate must come from.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    pub(crate) ca: Option<PathBuf>,
+    /// PEM file of the certificate to show, where the receiver asks for one.
+    #[arg(long, value_name = "FILE", requires_all = ["tls", "key"])]
+    pub(crate) certificate: Option<PathBuf>,
+    /// PEM file of the certificate's key.
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub(crate) key: Option<PathBuf>,
+    /// The name in the receiver's certificate, where it is not the host of --to.
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub(crate) server_name: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the gateway.
@@ -85,6 +105,8 @@ pub(crate) enum Command {
         /// Where to: host:port.
         #[arg(long, value_name = "HOST:PORT")]
         to: String,
+        #[command(flatten)]
+        tls: Tls,
         /// Files or folders; every file is split into its messages.
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -100,6 +122,8 @@ pub(crate) enum Command {
         /// Where to: host:port.
         #[arg(long, value_name = "HOST:PORT")]
         to: String,
+        #[command(flatten)]
+        tls: Tls,
         /// Messages a second, over all connections; 0 for as fast as they are acknowledged.
         #[arg(long, default_value_t = 50.0)]
         rate: f64,

@@ -1,9 +1,11 @@
 //! The running feeds: one line here per kind of source.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use model::{FaultKind, Slug, Timestamp};
 use sources::{mllp, mqtt};
+use tls::Listening;
 use web::FeedStatus;
 
 /// A running feed.
@@ -21,6 +23,22 @@ pub(crate) enum SourceHandle {
 }
 
 impl FeedHandle {
+    /// The counters of an MLLP listener.
+    pub(crate) fn mllp(&self) -> Option<mllp::Stats> {
+        match &self.source {
+            SourceHandle::Mllp(handle) => Some(handle.stats()),
+            SourceHandle::Mqtt { .. } => None,
+        }
+    }
+
+    /// What the feed's listener shows over TLS, where it has one.
+    pub(crate) fn listening(&self) -> Option<&Arc<Listening>> {
+        match &self.source {
+            SourceHandle::Mllp(handle) => handle.listening(),
+            SourceHandle::Mqtt { .. } => None,
+        }
+    }
+
     pub(crate) fn status(
         &self,
         last_received_at: Option<Timestamp>,

@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod commands;
 mod dev_certificates;
+mod dial;
 mod exit;
 mod feeds;
 mod logging;

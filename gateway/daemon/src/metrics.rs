@@ -10,6 +10,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use sources::mllp;
 use web::{DestinationState, Product};
 
 use crate::product::Gateway;
@@ -30,6 +31,9 @@ pub(crate) fn render(gateway: &Arc<Gateway>) -> Result<String, fmt::Error> {
 struct Snapshot(Arc<Gateway>);
 
 type Labels<'a> = [(&'a str, String)];
+
+/// One of a listener's counters.
+type Count = fn(&mllp::Stats) -> u64;
 
 /// One metric family with its samples.
 fn family<'a>(
@@ -118,6 +122,41 @@ impl Collector for Snapshot {
                 })
             }),
         )?;
+        let listeners: Vec<(String, mllp::Stats)> =
+            self.0.feeds.iter().filter_map(|f| Some((f.name.to_string(), f.mllp()?))).collect();
+        let closed: [(&str, Count); 3] = [
+            ("limit", |s| s.connections_refused),
+            ("not-allowed", |s| s.connections_denied),
+            ("handshake", |s| s.handshakes_failed),
+        ];
+        family(
+            e,
+            "wardgate_connections_closed",
+            "Connections closed before their first message, by reason",
+            true,
+            listeners.iter().flat_map(|(name, stats)| {
+                closed.iter().map(|(reason, count)| {
+                    (vec![("feed", name.clone()), ("reason", (*reason).to_owned())], count(stats))
+                })
+            }),
+        )?;
+        let by_feed = |count: Count| {
+            listeners.iter().map(move |(name, stats)| (vec![("feed", name.clone())], count(stats)))
+        };
+        family(
+            e,
+            "wardgate_senders_denied",
+            "Messages refused because of their sender",
+            true,
+            by_feed(|s| s.senders_denied),
+        )?;
+        family(
+            e,
+            "wardgate_paced_milliseconds",
+            "Time that peers were held to their pace",
+            true,
+            by_feed(|s| s.paced_ms),
+        )?;
         let lane = |l: &web::LaneStatus| vec![("lane", l.lane.to_string())];
         let lanes = || status.lanes.iter();
         family(
@@ -202,6 +241,16 @@ impl Collector for Snapshot {
             destinations().filter_map(|d| {
                 let at = d.certificate_expires_at?.seconds();
                 Some((name(d), u64::try_from(at).unwrap_or(0)))
+            }),
+        )?;
+        family(
+            e,
+            "wardgate_listener_certificate_expiry_timestamp_seconds",
+            "When the certificate shown to the feed's peers ends",
+            false,
+            self.0.feeds.iter().filter_map(|f| {
+                let at = f.listening()?.identity().expires_at().seconds();
+                Some((vec![("feed", f.name.to_string())], u64::try_from(at).unwrap_or(0)))
             }),
         )?;
         let one = |value: u64| std::iter::once((Vec::new(), value));

@@ -232,6 +232,18 @@ async fn renew_certificates(gateway: Arc<Gateway>, stop: CancellationToken) {
                     "the new certificate cannot be used; the old one stays in use"),
             }
         }
+        for feed in &gateway.feeds {
+            let Some(listening) = feed.listening() else { continue };
+            match listening.reload_if_changed() {
+                Ok(tls::Reloaded::Unchanged) => {}
+                Ok(_) => {
+                    tracing::info!(feed = %feed.name, expires_at = %listening.identity().expires_at(),
+                    "the listener's certificates were renewed")
+                }
+                Err(error) => tracing::warn!(feed = %feed.name, %error,
+                    "the listener's new certificates cannot be used; the old ones stay in use"),
+            }
+        }
     }
 }
 

@@ -147,8 +147,9 @@ impl Fault {
     }
 }
 
-/// A peer without its port.
+/// A peer without its port, and without the name of its certificate before it.
 fn host_of(peer: &str) -> &str {
+    let peer = peer.strip_suffix(')').and_then(|p| p.rsplit_once(" (")).map_or(peer, |(_, address)| address);
     match peer.rsplit_once(':') {
         Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => {
             match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
@@ -181,6 +182,8 @@ mod tests {
             ("10.1.2.3:50211", "10.1.2.3"),
             ("[2001:db8::1]:2575", "2001:db8::1"),
             ("2001:db8::1", "2001:db8::1"),
+            ("urn:lab:1 (10.1.2.3:50211)", "10.1.2.3"),
+            ("LAB (1) ([2001:db8::1]:2575)", "2001:db8::1"),
             ("broker", "broker"),
             ("lab.example:x", "lab.example:x"),
             ("", ""),

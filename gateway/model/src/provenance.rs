@@ -35,7 +35,8 @@ impl Format {
 pub struct Provenance {
     /// The feed that took it in.
     pub feed: Slug,
-    /// The sender, as the transport knows it: `10.1.2.3:50211`, a certificate's name, a broker.
+    /// The sender, as the transport knows it: `10.1.2.3:50211`, with its certificate's name before it where it
+    /// showed one (`urn:lab:1 (10.1.2.3:50211)`), or a broker.
     pub peer: String,
     /// What the transport says beside the bytes: an MQTT topic, a file name. Empty where there is none.
     pub channel: String,

@@ -274,10 +274,10 @@ impl fmt::Display for CertificateName {
 macro_rules! text_in_the_document {
     ($($kind:ident: $pattern:literal),*) => {$(
         impl TryFrom<String> for $kind {
-            type Error = <Self as FromStr>::Err;
+            type Error = String;
 
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse().map_err(|e| format!("{text:?}: {e}"))
             }
         }
 

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use model::Clock as _;
 use serde_json::json;
 
 use super::print;
+use crate::clock::SystemClock;
 use crate::exit;
 
 pub(crate) fn check(file: Option<&Path>, as_json: bool, schema: bool) -> anyhow::Result<()> {
@@ -13,7 +15,10 @@ pub(crate) fn check(file: Option<&Path>, as_json: bool, schema: bool) -> anyhow:
     }
     let file = file.unwrap_or(Path::new("/etc/wardgate/gateway.toml"));
     let (findings, warnings) = match control::check_file(file) {
-        Ok(checked) => (Vec::new(), checked.warnings),
+        Ok(checked) => {
+            let dates = checked.certificate_warnings(SystemClock.now());
+            (Vec::new(), checked.warnings.into_iter().chain(dates).collect())
+        }
         Err(findings) => (findings, Vec::new()),
     };
     if as_json {

@@ -42,12 +42,12 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Spool(command) => spool::spool(command),
         Command::Hl7(command) => hl7::hl7(command),
         Command::Deid(command) => deid::deid(command),
-        Command::Send { to, files, timeout_s, json } => {
-            runtime()?.block_on(send::send(&to, &files, timeout_s, json))
+        Command::Send { to, tls, files, timeout_s, json } => {
+            runtime()?.block_on(send::send(&to, &tls, &files, timeout_s, json))
         }
-        Command::Simulate { to, rate, connections, seed, seconds, count, json } => {
+        Command::Simulate { to, tls, rate, connections, seed, seconds, count, json } => {
             let plan = simulate::Plan { rate, connections, seed, seconds, count };
-            runtime()?.block_on(simulate::simulate(&to, plan, json))
+            runtime()?.block_on(simulate::simulate(&to, &tls, plan, json))
         }
         Command::SelfTest => runtime()?.block_on(self_test::self_test()),
         Command::DevCertificates { dir, gateway, landing_hosts } => {

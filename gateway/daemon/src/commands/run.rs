@@ -21,6 +21,9 @@ pub(crate) async fn run(config: &Path) -> anyhow::Result<()> {
         tracing::warn!(%error, "core dumps could not be forbidden; one would hold keys");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    for finding in checked.certificate_warnings(clock.now()) {
+        tracing::warn!(line = finding.line, "{}", finding.message);
+    }
     let built = wiring::build(checked, clock).await?;
     let (url, fingerprint) = built.web();
     tracing::info!(gateway = %built.gateway().id, version = env!("CARGO_PKG_VERSION"), ui = %url, %fingerprint,

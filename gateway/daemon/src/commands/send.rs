@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
-use sources::mllp::client::{Client, ClientError};
+use sources::mllp::client::ClientError;
 
 use super::print;
 use crate::cli;
+use crate::dial::Dialler;
 use crate::exit::{self, NotReachable};
 
 /// Deepest folder that is looked into.
@@ -20,11 +21,16 @@ const PROGRESS_EVERY: u64 = 500;
     clippy::print_stderr,
     reason = "progress and findings are for the person; standard output is the summary"
 )]
-pub(crate) async fn send(to: &str, paths: &[PathBuf], timeout_s: u64, as_json: bool) -> anyhow::Result<()> {
-    let address = cli::resolve(to)?;
+pub(crate) async fn send(
+    to: &str,
+    tls: &cli::Tls,
+    paths: &[PathBuf],
+    timeout_s: u64,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let timeout = Duration::from_secs(timeout_s);
-    let mut client =
-        Client::connect(address, timeout, timeout).await.map_err(|e| NotReachable(format!("{to}: {e}")))?;
+    let dialler = Dialler::new(to, tls, timeout, timeout)?;
+    let mut client = dialler.dial().await.map_err(|e| NotReachable(format!("{to}: {e}")))?;
     let mut files = Vec::new();
     for path in paths {
         collect(path, 0, &mut files)?;

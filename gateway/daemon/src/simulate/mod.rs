@@ -9,7 +9,6 @@ use std::time::Duration;
 use model::Clock as _;
 use rand::Rng;
 use serde_json::json;
-use sources::mllp::client::Client;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::cli;
 use crate::clock::SystemClock;
 use crate::commands::print;
+use crate::dial::{Dialler, Line};
 use crate::exit::NotReachable;
 use hospital::Hospital;
 
@@ -49,19 +49,15 @@ struct Tally {
     resent: AtomicU64,
 }
 
-pub(crate) async fn simulate(to: &str, plan: Plan, as_json: bool) -> anyhow::Result<()> {
+pub(crate) async fn simulate(to: &str, tls: &cli::Tls, plan: Plan, as_json: bool) -> anyhow::Result<()> {
     anyhow::ensure!(
         (1..=CONNECTIONS_MAX).contains(&plan.connections),
         "--connections is 1 to {CONNECTIONS_MAX}"
     );
     anyhow::ensure!(plan.rate.is_finite() && plan.rate >= 0.0, "--rate is 0 or more messages a second");
-    let address = cli::resolve(to)?;
+    let dialler = Dialler::new(to, tls, CONNECT_TIMEOUT, ANSWER_TIMEOUT)?;
     // Found out now rather than by a silent loop of reconnects.
-    drop(
-        Client::connect(address, CONNECT_TIMEOUT, ANSWER_TIMEOUT)
-            .await
-            .map_err(|e| NotReachable(format!("{to}: {e}")))?,
-    );
+    drop(dialler.dial().await.map_err(|e| NotReachable(format!("{to}: {e}")))?);
     let stop = CancellationToken::new();
     let tally = Arc::new(Tally::default());
     let run: u64 = rand::rng().random_range(0x1000..0xFFFF_FFFF);
@@ -69,8 +65,8 @@ pub(crate) async fn simulate(to: &str, plan: Plan, as_json: bool) -> anyhow::Res
     let tasks = TaskTracker::new();
     for n in 0..u64::from(plan.connections) {
         let hospital = Hospital::new(plan.seed.wrapping_add(n), run.wrapping_add(n << 32));
-        let (stop, tally) = (stop.clone(), Arc::clone(&tally));
-        drop(tasks.spawn(async move { connection(address, hospital, plan, &tally, &stop).await }));
+        let (stop, tally, dialler) = (stop.clone(), Arc::clone(&tally), dialler.clone());
+        drop(tasks.spawn(async move { connection(&dialler, hospital, plan, &tally, &stop).await }));
     }
     tasks.close();
     tokio::select! {
@@ -110,7 +106,7 @@ async fn terminated() {
 
 /// One sender: a message at a time, sent again (the same bytes) until it is acknowledged, as an interface engine does.
 async fn connection(
-    address: std::net::SocketAddr,
+    dialler: &Dialler,
     mut hospital: Hospital,
     plan: Plan,
     tally: &Tally,
@@ -122,7 +118,7 @@ async fn connection(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         ticks
     });
-    let mut client: Option<Client> = None;
+    let mut client: Option<Line> = None;
     loop {
         if let Some(ticks) = &mut ticks {
             tokio::select! {
@@ -149,7 +145,7 @@ async fn connection(
             attempts += 1;
             let connected = match client.take() {
                 Some(client) => client,
-                None => match Client::connect(address, CONNECT_TIMEOUT, ANSWER_TIMEOUT).await {
+                None => match dialler.dial().await {
                     Ok(client) => client,
                     Err(_) => continue,
                 },

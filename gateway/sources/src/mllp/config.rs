@@ -7,10 +7,21 @@ use model::Slug;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Sender;
+use crate::access::{Allow, ListLength, list_length};
+use crate::listener::{self, Tls};
+
 /// Largest value of [`Config::frame_bytes_max`]: what a batch on the wire to the landing can carry.
 pub const FRAME_BYTES_MAX: u64 = 64 << 20;
 /// Smallest: a header with a few segments.
 const FRAME_BYTES_MIN: u64 = 4 << 10;
+/// Largest value of [`Config::peer_messages_per_s_max`].
+const PEER_MESSAGES_PER_S_MAX: u64 = 1_000_000;
+/// Smallest pace in bytes.
+const PEER_BYTES_PER_S_MIN: u64 = 4 << 10;
+/// The ports of HL7 over MLLP, plain and over TLS (IANA `hl7`, and its neighbour by custom).
+const PORT: u16 = 2575;
+const PORT_TLS: u16 = 2576;
 /// Most connections of one feed.
 const CONNECTIONS_MAX: u32 = 10_000;
 
@@ -18,8 +29,9 @@ const CONNECTIONS_MAX: u32 = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Address and port to listen on.
-    pub listen: SocketAddr,
+    /// Address and port to listen on: `0.0.0.0:2575` unless written, with TLS `0.0.0.0:2576`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
     /// Longest message, in bytes: 4096 to 67108864. A longer one is rejected (AR).
     #[schemars(range(min = 4096, max = 67_108_864))]
     pub frame_bytes_max: u64,
@@ -34,26 +46,51 @@ pub struct Config {
     /// Longest time between the first and the last byte of a frame, in seconds, at least 1.
     #[schemars(range(min = 1))]
     pub frame_timeout_s: u32,
+    /// Most messages a second from one address, 0 to 1000000; beyond that it is read more slowly. 0: no limit.
+    #[schemars(range(max = 1_000_000))]
+    pub peer_messages_per_s_max: u32,
+    /// Most bytes a second from one address, 4096 or more; beyond that it is read more slowly. 0: no limit.
+    pub peer_bytes_per_s_max: u64,
+    /// TLS instead of plain text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// Who may connect; everybody unless written.
+    pub allow: Allow,
+    /// Whose messages are taken (MSH-3, MSH-4); everybody's unless written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1000))]
+    pub senders: Option<Vec<Sender>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 2575),
+            listen: None,
             frame_bytes_max: FRAME_BYTES_MAX,
             connections_max: 256,
             connections_per_peer_max: 64,
             idle_timeout_s: 300,
             frame_timeout_s: 120,
+            peer_messages_per_s_max: 0,
+            peer_bytes_per_s_max: 0,
+            tls: None,
+            allow: Allow::default(),
+            senders: None,
         }
     }
 }
 
 impl Config {
-    /// Holds every value against its range.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        let port = if self.tls.is_some() { PORT_TLS } else { PORT };
+        self.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
+    }
+
+    /// Holds every value against its range, and the settings against each other. Opens no file.
     ///
     /// # Errors
-    /// [`Error::Setting`] with the first that is outside.
+    /// [`Error`] with the first that is wrong.
     pub fn check(&self) -> Result<(), Error> {
         let range = |name, value: u64, min, max| {
             if (min..=max).contains(&value) { Ok(()) } else { Err(Error::Setting { name, min, max, value }) }
@@ -62,11 +99,28 @@ impl Config {
         range("frame_bytes_max", self.frame_bytes_max, FRAME_BYTES_MIN, FRAME_BYTES_MAX)?;
         range("connections_max", self.connections_max.into(), 1, connections)?;
         range("connections_per_peer_max", self.connections_per_peer_max.into(), 1, connections)?;
-        range("frame_timeout_s", self.frame_timeout_s.into(), 1, u32::MAX.into())
+        range("frame_timeout_s", self.frame_timeout_s.into(), 1, u32::MAX.into())?;
+        range("peer_messages_per_s_max", self.peer_messages_per_s_max.into(), 0, PEER_MESSAGES_PER_S_MAX)?;
+        if self.peer_bytes_per_s_max != 0 {
+            range("peer_bytes_per_s_max", self.peer_bytes_per_s_max, PEER_BYTES_PER_S_MIN, u64::MAX)?;
+        }
+        if let Some(tls) = &self.tls {
+            tls.check()?;
+        }
+        self.allow.check()?;
+        list_length("senders", self.senders.as_ref().map(Vec::len))?;
+        if !self.senders.iter().flatten().all(Sender::is_named) {
+            return Err(Error::Sender);
+        }
+        let required = self.tls.as_ref().is_some_and(Tls::requires_certificate);
+        if self.allow.certificates.is_some() && !required {
+            return Err(Error::NoCertificates);
+        }
+        Ok(())
     }
 }
 
-/// A listener cannot be opened. The operator must act.
+/// A listener cannot be opened, or not so. The operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The address is taken, not ours, or not permitted.
@@ -91,6 +145,38 @@ pub enum Error {
         /// What was written.
         value: u64,
     },
+    /// A setting of TLS does not fit the others.
+    #[error("tls.{0}")]
+    Listener(#[from] listener::Setting),
+    /// A list is empty or too long.
+    #[error(transparent)]
+    List(#[from] ListLength),
+    /// A sender without a name.
+    #[error("each of `senders` has application (MSH-3), facility (MSH-4) or both, and neither is empty")]
+    Sender,
+    /// `allow.certificates` at a listener that asks for none.
+    #[error(
+        "allow.certificates needs [feed.mllp.tls] with client_ca, and client_certificate = \"required\" there"
+    )]
+    NoCertificates,
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+}
+
+impl Error {
+    /// The key of the setting that is wrong, within the `mllp` table; empty where it is none.
+    pub fn place(&self) -> Vec<&'static str> {
+        match self {
+            Self::Setting { name, .. } => vec![name],
+            Self::Listener(setting) => vec!["tls", setting.setting],
+            Self::List(ListLength { list: "senders", .. }) | Self::Sender => vec!["senders"],
+            Self::List(length) => vec!["allow", length.list],
+            Self::NoCertificates => vec!["allow", "certificates"],
+            Self::Bind { .. } => vec!["listen"],
+            Self::Tls(_) => vec!["tls"],
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +187,7 @@ mod tests {
     fn an_empty_table_is_the_default() {
         let config: Config = toml::from_str("").unwrap();
         assert_eq!(config, Config::default());
-        assert_eq!(config.listen.to_string(), "0.0.0.0:2575");
+        assert_eq!(config.address().to_string(), "0.0.0.0:2575");
         config.check().unwrap();
     }
 
@@ -112,6 +198,28 @@ mod tests {
             ("frame_bytes_max = 100000000", "frame_bytes_max = 100000000 is outside 4096 to 67108864"),
             ("connections_max = 0", "connections_max = 0 is outside 1 to 10000"),
             ("frame_timeout_s = 0", "frame_timeout_s = 0 is outside 1 to 4294967295"),
+            ("peer_bytes_per_s_max = 1", "peer_bytes_per_s_max = 1 is outside 4096 to 18446744073709551615"),
+            (
+                "peer_messages_per_s_max = 1000001",
+                "peer_messages_per_s_max = 1000001 is outside 0 to 1000000",
+            ),
+            (
+                "senders = [{ }]",
+                "each of `senders` has application (MSH-3), facility (MSH-4) or both, and neither is empty",
+            ),
+            (
+                "senders = [{ facility = \"\" }]",
+                "each of `senders` has application (MSH-3), facility (MSH-4) or both, and neither is empty",
+            ),
+            ("senders = []", "`senders` has 0 entries; write 1 to 1000, or leave it out to ask for nothing"),
+            (
+                "allow = { certificates = [\"cn:A\"] }",
+                "allow.certificates needs [feed.mllp.tls] with client_ca, and client_certificate = \"required\" there",
+            ),
+            (
+                "tls = { certificate = \"c\", key = \"k\", client_certificate = \"required\" }",
+                "tls.client_certificate: needs client_ca, the authority of the certificates",
+            ),
         ] {
             let config: Config = toml::from_str(text).unwrap();
             assert_eq!(config.check().unwrap_err().to_string(), message);
@@ -119,9 +227,16 @@ mod tests {
     }
 
     #[test]
+    fn over_tls_it_listens_on_the_port_for_tls() {
+        let config: Config = toml::from_str("tls = { certificate = \"c\", key = \"k\" }").unwrap();
+        config.check().unwrap();
+        assert_eq!(config.address().to_string(), "0.0.0.0:2576");
+    }
+
+    #[test]
     fn the_schema_names_every_setting() {
         let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
         assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 6);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 11);
     }
 }

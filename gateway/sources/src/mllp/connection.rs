@@ -13,10 +13,11 @@ use hl7::mllp::{CR, Deframer, Event, FS, VT};
 use model::Intake;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Frame, Outcome};
+use super::places::Pace;
 use super::server::Feed;
 
 /// Most frames of a connection that wait for their answers; then reading stops until the first is answered.
@@ -59,7 +60,7 @@ impl Ending {
 }
 
 /// Serves a connection until it ends.
-pub(crate) async fn serve<S, I>(stream: S, peer: String, feed: Feed<I>, stop: CancellationToken)
+pub(crate) async fn serve<S, I>(stream: S, peer: String, pace: Pace, feed: Feed<I>, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send,
     I: Intake,
@@ -70,6 +71,7 @@ where
     let mut reader = Reader {
         feed: &feed,
         peer: &peer,
+        pace,
         stop,
         unwritable: unwritable.clone(),
         deframer: Deframer::new(feed.config.frame_bytes_max),
@@ -93,6 +95,7 @@ where
 struct Reader<'c, I> {
     feed: &'c Feed<I>,
     peer: &'c str,
+    pace: Pace,
     stop: CancellationToken,
     /// Fires when an answer could not be written.
     unwritable: CancellationToken,
@@ -121,10 +124,11 @@ impl<I: Intake> Reader<'_, I> {
                 break Ending::Closed;
             };
             let before = Instant::now();
+            self.wait(self.pace.bytes(count as u64)).await;
             if let Err(ending) = self.take(&mut input).await {
                 break ending;
             }
-            // While the log had no room the peer could not go on; that is not its delay.
+            // While the log had no room, or the peer was held to its pace, it could not go on; that is not its delay.
             self.deadline = self.deadline.map(|at| at + before.elapsed());
         };
         self.close(ending).await;
@@ -179,6 +183,7 @@ impl<I: Intake> Reader<'_, I> {
                 Some(Event::Begin) => {
                     self.frame = Some(Frame::new(self.feed.clock.now()));
                     self.junk = 0;
+                    self.wait(self.pace.message()).await;
                     let patience = Duration::from_secs(self.feed.config.frame_timeout_s.into());
                     self.deadline = Some(Instant::now() + patience);
                 }
@@ -197,6 +202,20 @@ impl<I: Intake> Reader<'_, I> {
                 Some(Event::Junk(junk)) => self.junk(junk.len() as u64)?,
             }
         }
+    }
+
+    /// Holds a peer to its pace. A stop does not wait for it, nor does the end of a connection.
+    async fn wait(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        let begun = Instant::now();
+        tokio::select! {
+            () = sleep(time) => {}
+            () = self.stop.cancelled() => {}
+            () = self.unwritable.cancelled() => {}
+        }
+        self.feed.counters.paced_ms.add(u64::try_from(begun.elapsed().as_millis()).unwrap_or(0));
     }
 
     /// The frame is complete.

@@ -61,6 +61,12 @@ impl Frame {
                 let answer = feed.replies.refused(refusal, header.as_ref().ok());
                 Some(Box::pin(std::future::ready(Some(answer))))
             }
+            // Dropping the writer leaves no record.
+            Sink::Open(_) if header.as_ref().is_ok_and(|h| !feed.takes(h)) => {
+                feed.refuse_sender(peer, bytes);
+                let answer = header.as_ref().ok().map(|h| feed.replies.sender_refused(h));
+                Some(Box::pin(std::future::ready(answer)))
+            }
             Sink::Open(writer) => Some(Box::pin(settle(
                 writer,
                 self.digest.finish(),

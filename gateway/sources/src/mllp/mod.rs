@@ -16,6 +16,7 @@
 //! | a frame without a readable MSH | it, as [`model::Format::Unparsed`] | AR, and why |
 //! | any frame while the lane is full, storage fails, or the box stops | nothing | AE, and what to do |
 //! | a frame beyond the limit | nothing | AR, at its end |
+//! | a message of a sender (MSH-3, MSH-4) that is none of `senders` | nothing; counted | AR, and why |
 //! | a frame broken off by the next VT | what came of it, as `Unparsed` | none |
 //! | a frame broken off by a disconnect or a time-out | nothing: the sender has it and will resend | none |
 //! | an empty frame | nothing | none |
@@ -24,7 +25,15 @@
 //! **Limits** (beside those of [`Config`]). A connection has [`PIPELINE_MAX`] frames waiting for their answers, a
 //! read buffer of [`READ_BYTES`], and no more than [`hl7::MSH_BYTES_MAX`] of each frame in memory. A peer that does
 //! not take its answers for [`ANSWER_WRITE_S_MAX`] seconds, or sends [`JUNK_BYTES_MAX`] bytes outside of frames, is
-//! disconnected. A dead peer is found by keepalive within about a minute.
+//! disconnected. A peer that vanished without a word is found by keepalive after [`KEEPALIVE_IDLE_S`] and
+//! [`KEEPALIVE_PROBES`] probes every [`KEEPALIVE_INTERVAL_S`] seconds, one that owes confirmations after
+//! [`UNCONFIRMED_MS_MAX`]: about a minute.
+//!
+//! **Who gets in.** With `[feed.mllp.tls]` the listener takes TLS alone ([`crate::listener`]; port 2576 unless
+//! written). `allow` names networks and certificates ([`crate::access`]), `senders` whose messages are taken. A peer
+//! may be held to a pace (`peer_messages_per_s_max`, `peer_bytes_per_s_max`, with [`BURST`] in hand): it is read
+//! more slowly, nothing is refused or lost. There is no pace unless written, because an interface engine sends a
+//! whole hospital from one address, and after an outage as fast as it can.
 //!
 //! **Stop.** No new connections; each connection finishes the frame in progress within [`STOP_GRACE_S`] seconds and
 //! answers what it has taken. What was not answered, the sender still has.
@@ -34,13 +43,19 @@
 pub mod client;
 mod config;
 mod connection;
+mod door;
 mod frame;
+mod places;
 mod reply;
+mod senders;
 mod server;
 mod stats;
 
 pub use config::{Config, Error, FRAME_BYTES_MAX};
 pub use connection::{ANSWER_WRITE_S_MAX, JUNK_BYTES_MAX, PIPELINE_MAX, READ_BYTES, STOP_GRACE_S};
+pub use door::{KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, UNCONFIRMED_MS_MAX};
+pub use places::BURST;
+pub use senders::Sender;
 pub use server::{Handle, Server};
 pub use stats::Stats;
 

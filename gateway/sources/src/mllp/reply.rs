@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hl7::{Ack, AckCode, ErrorCode, Fault, Header, ParseError};
+use hl7::{Ack, AckCode, ErrorCode, Fault, Header, Location, ParseError};
 use model::{Clock, Refusal};
 
 /// Writes acknowledgements with a fresh MSH-10 each.
@@ -64,6 +64,15 @@ impl Replies {
             ),
         };
         self.write(code, Some(Fault { code: condition, location: None, text: &text }), header)
+    }
+
+    /// AR for a message of a sender that the feed does not take.
+    pub(crate) fn sender_refused(&self, header: &Header) -> Bytes {
+        let location = Location { segment: "MSH", occurrence: 1, field: Some(3) };
+        let text = "Not stored: this feed does not take messages of this sending application and facility (MSH-3, \
+                    MSH-4). Send it to the feed that does, or have the sender admitted here.";
+        let fault = Fault { code: ErrorCode::TableValueNotFound, location: Some(location), text };
+        self.write(AckCode::Reject, Some(fault), Some(header))
     }
 
     fn write(&self, code: AckCode, fault: Option<Fault<'_>>, header: Option<&Header>) -> Bytes {

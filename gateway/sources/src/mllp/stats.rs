@@ -12,6 +12,14 @@ pub struct Stats {
     pub connections_total: u64,
     /// Connections closed at once, over a limit.
     pub connections_refused: u64,
+    /// Connections closed because `allow` does not name the peer.
+    pub connections_denied: u64,
+    /// TLS handshakes that came to nothing, and peers that spoke TLS to a port of plain text.
+    pub handshakes_failed: u64,
+    /// Messages refused because of their sender; also counted in `refused`.
+    pub senders_denied: u64,
+    /// How long peers were made to wait for going faster than they may, in milliseconds.
+    pub paced_ms: u64,
     /// Payload bytes of complete frames.
     pub bytes: u64,
     /// Complete frames that were not empty. Each becomes one of `accepted`, `duplicates`, `unparsed` or `refused`.
@@ -56,6 +64,10 @@ counters!(
     connections,
     connections_total,
     connections_refused,
+    connections_denied,
+    handshakes_failed,
+    senders_denied,
+    paced_ms,
     bytes,
     frames,
     accepted,

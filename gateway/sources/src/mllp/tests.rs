@@ -1,5 +1,6 @@
 //! Real sockets on loopback, a fake intake behind them.
 
+mod access;
 mod faults;
 mod flow;
 mod support;

@@ -233,7 +233,7 @@ async fn one_peer_cannot_take_all_connections() {
 #[tokio::test]
 async fn an_address_in_use_is_said_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let config = Config { listen: taken.local_addr().unwrap(), ..Config::default() };
+    let config = Config { listen: Some(taken.local_addr().unwrap()), ..Config::default() };
     let error = Server::bind("adt".parse().unwrap(), &config, Arc::new(FixedClock)).unwrap_err();
     assert!(matches!(error, Error::Bind { .. }));
     assert!(error.to_string().starts_with("feed adt: cannot listen on 127.0.0.1:"));

@@ -10,8 +10,8 @@ use model::{
     Append, BoxFuture, Clock, Closing, Format, Identity, Intake, Provenance, Receipt, Refusal, Timestamp,
     Writer,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -200,7 +200,7 @@ impl Ward {
 
     #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
     pub(super) fn with(memory: Memory, adjust: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..Config::default() };
+        let mut config = Config { listen: Some("127.0.0.1:0".parse().unwrap()), ..Config::default() };
         adjust(&mut config);
         let server = Server::bind("adt".parse().unwrap(), &config, Arc::new(FixedClock)).unwrap();
         let (handle, stop) = (server.handle(), CancellationToken::new());
@@ -210,7 +210,14 @@ impl Ward {
 
     pub(super) async fn peer(&self) -> Peer {
         let stream = TcpStream::connect(self.handle.local_addr()).await.unwrap();
-        Peer { stream, deframer: Deframer::new(1 << 20), read: Vec::new() }
+        Peer::over(stream)
+    }
+
+    /// From another address of this machine.
+    pub(super) async fn peer_from(&self, address: &str) -> Peer {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        Peer::over(socket.connect(self.handle.local_addr()).await.unwrap())
     }
 
     pub(super) async fn client(&self) -> Client {
@@ -243,13 +250,17 @@ impl Ward {
 }
 
 /// A sender that writes what it likes.
-pub(super) struct Peer {
-    pub(super) stream: TcpStream,
+pub(super) struct Peer<S = TcpStream> {
+    pub(super) stream: S,
     deframer: Deframer,
     read: Vec<u8>,
 }
 
-impl Peer {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub(super) fn over(stream: S) -> Self {
+        Self { stream, deframer: Deframer::new(1 << 20), read: Vec::new() }
+    }
+
     pub(super) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }

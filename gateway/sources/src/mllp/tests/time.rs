@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{FixedClock, Memory, framed, message};
 use crate::mllp::connection::serve;
+use crate::mllp::places::Pace;
 use crate::mllp::server::Feed;
 use crate::mllp::stats::Counters;
 use crate::mllp::{ANSWER_WRITE_S_MAX, Config, STOP_GRACE_S, Stats};
@@ -36,7 +37,7 @@ impl Line {
             Arc::clone(&counters),
             memory.clone(),
         );
-        let served = tokio::spawn(serve(other, "pipe".to_owned(), feed, stop.clone()));
+        let served = tokio::spawn(serve(other, "pipe".to_owned(), Pace::default(), feed, stop.clone()));
         Self { pipe, counters, memory, stop, served, begun: Instant::now() }
     }
 

@@ -1,0 +1,201 @@
+//! Who gets in: the way of a connection from the accepted socket to the first frame.
+//!
+//! In this order, the cheapest first: the address against `allow.networks`, a place, the TLS handshake within its
+//! time, the certificate against `allow.certificates`. Who is refused is closed, counted and logged (fewer and fewer
+//! lines of the same, the counter has every one).
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use model::Intake;
+use rustix::net::sockopt;
+use tls::PeerNames;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::connection::serve;
+use super::places::{Pace, Places};
+use super::server::Feed;
+use crate::listener::{Acceptor, Handshake, TLS_FIRST_BYTE};
+
+/// A connection without traffic is probed after so long, then at this interval, and dropped after so many.
+pub const KEEPALIVE_IDLE_S: u64 = 30;
+/// See [`KEEPALIVE_IDLE_S`].
+pub const KEEPALIVE_INTERVAL_S: u64 = 10;
+/// See [`KEEPALIVE_IDLE_S`].
+pub const KEEPALIVE_PROBES: u32 = 3;
+/// Sent bytes that the peer's system does not confirm for so long end the connection.
+pub const UNCONFIRMED_MS_MAX: u32 = 60_000;
+
+/// What stands between the socket and a feed's frames.
+pub(crate) struct Door<I> {
+    pub(crate) feed: Feed<I>,
+    pub(crate) places: Places,
+    pub(crate) acceptor: Option<Acceptor>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl<I: Intake> Door<I> {
+    /// Starts serving a connection, or closes it.
+    pub(crate) fn admit(&self, stream: TcpStream, peer: SocketAddr, tracker: &TaskTracker) {
+        let feed = &self.feed;
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        if let Err(denied) = feed.config.allow.address(peer.ip()) {
+            let denials = feed.counters.connections_denied.one();
+            if denials.is_power_of_two() {
+                tracing::warn!(feed = %feed.name, %peer, denials, reason = %denied, "a peer was not let in");
+            }
+            return;
+        }
+        let Some(place) = self.places.take(peer.ip(), &feed.config) else {
+            let refused = feed.counters.connections_refused.one();
+            if refused.is_power_of_two() {
+                tracing::warn!(feed = %feed.name, %peer, refused, "too many connections; the new one was closed");
+            }
+            return;
+        };
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(feed = %feed.name, %peer, %error, "the connection ended before it was served");
+            return;
+        }
+        feed.counters.connections_total.one();
+        feed.counters.connections.one();
+        let pace = Pace::of(place, &feed.config);
+        let (feed, acceptor, stop) = (feed.clone(), self.acceptor.clone(), self.stop.clone());
+        tracker.spawn(async move {
+            match acceptor {
+                None => plain(stream, peer, pace.clone(), &feed, stop).await,
+                Some(acceptor) => over_tls(acceptor, stream, peer, pace.clone(), &feed, stop).await,
+            }
+            feed.counters.connections.down();
+            // The place is given back now.
+            drop(pace);
+        });
+    }
+}
+
+async fn plain<I: Intake>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    pace: Pace,
+    feed: &Feed<I>,
+    stop: CancellationToken,
+) {
+    tracing::info!(feed = %feed.name, %peer, "connected");
+    let spoke_tls = Arc::new(AtomicBool::new(false));
+    let stream = PlainText { stream, fresh: true, spoke_tls: Arc::clone(&spoke_tls) };
+    serve(stream, peer.to_string(), pace, feed.clone(), stop).await;
+    if spoke_tls.load(Ordering::Relaxed) {
+        let failed = feed.counters.handshakes_failed.one();
+        if failed.is_power_of_two() {
+            tracing::warn!(feed = %feed.name, %peer, failed, "the peer speaks TLS, and this port takes plain text; give the feed a table [feed.mllp.tls], or switch TLS off at the peer");
+        }
+    }
+}
+
+async fn over_tls<I: Intake>(
+    acceptor: Acceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+    pace: Pace,
+    feed: &Feed<I>,
+    stop: CancellationToken,
+) {
+    let accepted = tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        accepted = acceptor.accept(stream) => accepted,
+    };
+    let (stream, names) = match accepted {
+        Ok(accepted) => accepted,
+        Err(Handshake::Nothing) => {
+            tracing::debug!(feed = %feed.name, %peer, "a peer left without a word");
+            return;
+        }
+        Err(error) => {
+            let failed = feed.counters.handshakes_failed.one();
+            if failed.is_power_of_two() {
+                tracing::warn!(feed = %feed.name, %peer, failed, reason = %error, "a TLS handshake failed");
+            }
+            return;
+        }
+    };
+    let shown = called(peer, names.as_ref());
+    if let Err(denied) = feed.config.allow.certificate(names.as_ref()) {
+        let denials = feed.counters.connections_denied.one();
+        if denials.is_power_of_two() {
+            let fingerprint = names.as_ref().map_or("-", |n| n.fingerprint_sha256());
+            tracing::warn!(feed = %feed.name, peer = %shown, fingerprint, denials, reason = %denied, "a peer was not let in");
+        }
+        return;
+    }
+    tracing::info!(feed = %feed.name, peer = %shown, "connected");
+    serve(stream, shown, pace, feed.clone(), stop).await;
+}
+
+/// How a peer is called in records and logs: by the name in its certificate, where there is one, and its address.
+fn called(peer: SocketAddr, names: Option<&PeerNames>) -> String {
+    names.map_or_else(|| peer.to_string(), |names| format!("{names} ({peer})"))
+}
+
+/// Nagle's algorithm and delayed acknowledgements together cost 40 ms a message; half-open connections are found
+/// by keepalive.
+fn tune(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(KEEPALIVE_IDLE_S))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(KEEPALIVE_INTERVAL_S))?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MS_MAX)?;
+    Ok(())
+}
+
+/// A plain-text stream that ends where the peer turns out to speak TLS: a ClientHello may hold a VT, and would then
+/// sit there as a frame that never ends.
+struct PlainText<S> {
+    stream: S,
+    fresh: bool,
+    spoke_tls: Arc<AtomicBool>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for PlainText<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if self.fresh
+            && let Some(first) = buffer.filled().get(before)
+        {
+            self.fresh = false;
+            if *first == TLS_FIRST_BYTE {
+                self.spoke_tls.store(true, Ordering::Relaxed);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for PlainText<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
