@@ -20,6 +20,9 @@ pub(crate) struct Cursor {
     /// sent. `None` from the meeting on.
     #[serde(default)]
     pub(crate) unmet: Option<Seq>,
+    /// The landing has forgotten the stream of this epoch: what is kept goes to it under a later one.
+    #[serde(default)]
+    pub(crate) lost: Option<StreamEpoch>,
 }
 
 /// What became of one range.
@@ -107,6 +110,12 @@ impl Cursors {
         self.state.write(write)?;
         self.state.sync().await?;
         Ok(())
+    }
+
+    /// The newest settled range.
+    pub(crate) fn last(&self, cursor: &Cursor) -> Result<Option<Settled>, Error> {
+        let newest = self.state.get(Table::Deliveries, self.settled_key(cursor.batches).as_bytes())?;
+        Ok(newest.map(|bytes| codec::decode(&bytes)).transpose()?)
     }
 
     /// The settled range that covers `seq`, newest first (a range may have been sent again).

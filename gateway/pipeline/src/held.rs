@@ -12,7 +12,7 @@
 //!
 //! **Format.** The held log's envelopes are CBOR of `HeldEntry`; the payload is the record's, unchanged.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -24,7 +24,10 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use spool::{Entry, Log, Spool};
 
-use crate::Error;
+use crate::{Decision, Error};
+
+/// Decisions about held records that are remembered for `trace`; the audit log keeps all of them.
+const DECISIONS_MAX: usize = 20_000;
 
 /// Whose record it is: a keyed digest, the same for all records of a patient (or device) on this box.
 pub(crate) type Subject = [u8; 16];
@@ -85,6 +88,9 @@ struct Index {
     open: BTreeMap<Seq, Open>,
     by_record: HashMap<(Slug, RecordId), Seq>,
     subjects: HashMap<(Slug, Subject), Vec<Blocker>>,
+    /// What was decided, and in which order, oldest first.
+    decided: HashMap<(Slug, RecordId), Decision>,
+    decided_in_order: VecDeque<(Slug, RecordId)>,
 }
 
 impl Index {
@@ -98,9 +104,14 @@ impl Index {
         self.open.insert(seq, Open { item, subject, place });
     }
 
-    fn resolve(&mut self, seq: Seq, how: &Resolution) {
+    fn resolve(&mut self, seq: Seq, how: &Resolution, actor: &str, at: Timestamp) {
         let Some(open) = self.open.remove(&seq) else { return };
         self.by_record.remove(&(open.item.destination.clone(), open.item.id));
+        let released_as = if let Resolution::Released(copy) = how { Some(*copy) } else { None };
+        self.decide(
+            (open.item.destination.clone(), open.item.id),
+            Decision { released_as, actor: actor.to_owned(), at },
+        );
         let Some(subject) = open.subject else { return };
         let key = (open.item.destination, subject);
         let Some(blockers) = self.subjects.get_mut(&key) else { return };
@@ -114,6 +125,18 @@ impl Index {
         }
         if blockers.is_empty() {
             self.subjects.remove(&key);
+        }
+    }
+
+    fn decide(&mut self, about: (Slug, RecordId), decision: Decision) {
+        if self.decided.insert(about.clone(), decision).is_some() {
+            self.decided_in_order.retain(|earlier| *earlier != about);
+        }
+        self.decided_in_order.push_back(about);
+        if self.decided_in_order.len() > DECISIONS_MAX
+            && let Some(oldest) = self.decided_in_order.pop_front()
+        {
+            self.decided.remove(&oldest);
         }
     }
 
@@ -166,7 +189,7 @@ impl Held {
                     let subject = subject.and_then(|s| Subject::try_from(s.as_slice()).ok());
                     index.insert(record.seq, item, subject, envelope.provenance.origin);
                 }
-                HeldEntry::Resolved { held, how, .. } => index.resolve(held, &how),
+                HeldEntry::Resolved { held, how, actor, at } => index.resolve(held, &how, &actor, at),
             }
         }
         Ok(Self { spool, clock, index: Arc::new(Mutex::new(index)) })
@@ -233,6 +256,11 @@ impl Held {
     /// Is the record held for this destination?
     pub(crate) fn holds(&self, destination: &Slug, id: RecordId) -> bool {
         self.index().by_record.contains_key(&(destination.clone(), id))
+    }
+
+    /// What was decided about the record, if it was held for this destination and that is remembered.
+    pub(crate) fn decision(&self, destination: &Slug, id: RecordId) -> Option<Decision> {
+        self.index().decided.get(&(destination.clone(), id)).cloned()
     }
 
     /// All held records, oldest first.
@@ -342,10 +370,10 @@ impl Held {
     async fn resolve(&self, held: Seq, how: Resolution, actor: &str) -> Result<(), Error> {
         let entry = HeldEntry::Resolved { held, how, actor: actor.to_owned(), at: self.clock.now() };
         append(self.spool.held(), &entry, &[]).await?;
-        let HeldEntry::Resolved { how, .. } = entry else { return Ok(()) };
+        let HeldEntry::Resolved { how, at, .. } = entry else { return Ok(()) };
         let oldest_open = {
             let mut index = self.index();
-            index.resolve(held, &how);
+            index.resolve(held, &how, actor, at);
             index.open.keys().next().copied()
         };
         let durable = *self.spool.held().durable().borrow();

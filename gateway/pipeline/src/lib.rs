@@ -48,7 +48,7 @@ pub use intake::LogIntake;
 pub use journal::{DOCUMENT_BYTES_MAX, Journal};
 pub use seen::SEEN_MAX;
 pub use status::{DeliveryState, DeliveryStatus};
-pub use trace::{Arrival, Fate, Outcome, Trace};
+pub use trace::{Arrival, Decision, Fate, Outcome, Trace};
 
 use cursor::{Cursor, Cursors};
 use delivery::Delivery;
@@ -234,6 +234,7 @@ impl Builder {
                 seq: began_after,
                 batches: 0,
                 unmet: None,
+                lost: None,
             });
             if cursor.incarnation != log.incarnation() {
                 // The log took another name: what is beyond its end is not in it any more.
@@ -404,10 +405,11 @@ impl Handle {
         if !self.watched.iter().any(|w| &w.destination == destination) {
             return Err(Error::NoDestination { destination: destination.clone() });
         }
-        let log = self.spool.lane(id.lane);
-        let Some(Entry::Record(record)) = log.get(id.seq).await? else { return Err(Error::NotKept { id }) };
+        let Some(Entry::Record(record)) = self.named(id).await? else { return Err(Error::NotKept { id }) };
         let envelope: Envelope = codec::decode(&record.meta)?;
         let payload = record.payload.bytes().await?;
+        // The row that the copy stands for has the name under which this destination got it.
+        let id = self.name_at(destination, id)?;
         let event = AuditEvent {
             at: self.clock.now(),
             actor: actor.to_owned(),
@@ -417,61 +419,5 @@ impl Handle {
         };
         self.spool.audit().record(&event)?;
         held::append_copy(&self.spool, id, &envelope.provenance, destination, &payload).await
-    }
-
-    /// What became of a record.
-    ///
-    /// # Errors
-    /// [`Error::NotKept`] when this log never had it; storage errors.
-    pub async fn trace(&self, id: RecordId) -> Result<Trace, Error> {
-        let log = self.spool.lane(id.lane);
-        let durable = *log.durable().borrow();
-        if id.seq == 0 || id.seq > durable {
-            return Err(Error::NotKept { id });
-        }
-        let arrival = match log.get(id.seq).await? {
-            Some(Entry::Record(record)) => codec::decode::<Envelope>(&record.meta).ok().map(|e| Arrival {
-                feed: e.provenance.feed,
-                peer: e.provenance.peer,
-                received_at: e.provenance.received_at,
-                format: e.provenance.format.as_str(),
-                bytes: record.payload.len(),
-                origin: e.provenance.origin,
-            }),
-            _ => None,
-        };
-        let mut destinations = Vec::new();
-        for watched in self.watched.iter().filter(|w| w.lane == id.lane) {
-            let outcome = self.outcome(watched, id)?;
-            destinations.push(Fate { destination: watched.destination.clone(), outcome });
-        }
-        Ok(Trace { id, arrival, destinations })
-    }
-
-    fn outcome(&self, watched: &Watched, id: RecordId) -> Result<Outcome, Error> {
-        let cursor = watched.gauge.cursor();
-        if id.seq <= watched.began_after {
-            return Ok(Outcome::BeforeBeginning);
-        }
-        if id.seq > cursor {
-            return Ok(Outcome::Pending { ahead: id.seq.saturating_sub(cursor).saturating_sub(1) });
-        }
-        let Some(stored) = watched.cursors.load()? else { return Ok(Outcome::Forgotten) };
-        let Some(settled) = watched.cursors.find(&stored, id.seq)? else { return Ok(Outcome::Forgotten) };
-        Ok(match settled.reason(id.seq) {
-            Some(reason) => Outcome::Skipped {
-                reason,
-                manifest_sha256: settled.manifest_sha256,
-                held: self.held.holds(&watched.destination, id),
-            },
-            None => Outcome::Landed {
-                first: settled.first,
-                last: settled.last,
-                manifest_sha256: settled.manifest_sha256,
-                table_version: settled.table_version,
-                committed_at: settled.committed_at,
-                policy: settled.policy,
-            },
-        })
     }
 }

@@ -1,7 +1,15 @@
 //! What became of one record: from its arrival to its row.
+//!
+//! **Names.** A number of a log can have several names: the one it arrived under, and one for each epoch in which it
+//! went to a destination (ADR 0001). All of them lead here, and what landed is named as its row is. A name that this
+//! number never had belongs to another disk's record, and is refused: the wrong patient would be worse than no answer.
 
-use model::{PolicyRef, Reason, RecordId, Slug, Timestamp};
+use model::{Envelope, PolicyRef, Reason, RecordId, Slug, StreamEpoch, Timestamp, codec};
 use serde::Serialize;
+use spool::Entry;
+
+use crate::cursor::Settled;
+use crate::{Error, Handle, Watched};
 
 /// The life of one record. Names what an operator may see without the right to see patients: ids, times, sizes.
 #[derive(Debug, Clone, Serialize)]
@@ -53,6 +61,8 @@ pub enum Outcome {
     },
     /// A row of the destination's `raw` table.
     Landed {
+        /// The row's `record_id`.
+        record: RecordId,
         /// First number of its batch.
         first: u64,
         /// Last number of its batch.
@@ -75,11 +85,127 @@ pub enum Outcome {
         manifest_sha256: String,
         /// It stands in the held log, waiting for a person.
         held: bool,
+        /// What a person decided about it, as long as this box remembers.
+        decision: Option<Decision>,
     },
     /// Arrived before the destination began.
     BeforeBeginning,
     /// Settled, but longer ago than this box remembers; the destination's ledger knows.
     Forgotten,
+}
+
+/// What was decided about a held record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The copy that is on its way instead; `None` where it was dismissed.
+    pub released_as: Option<RecordId>,
+    /// Who decided; `system` where a record followed an earlier one of its subject.
+    pub actor: String,
+    /// When.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+}
+
+impl Handle {
+    /// What became of a record.
+    ///
+    /// # Errors
+    /// [`Error::NotKept`] when this log never had it, or never under this name; storage errors.
+    pub async fn trace(&self, id: RecordId) -> Result<Trace, Error> {
+        let arrival = match self.named(id).await? {
+            Some(Entry::Record(record)) => codec::decode::<Envelope>(&record.meta).ok().map(|e| Arrival {
+                feed: e.provenance.feed,
+                peer: e.provenance.peer,
+                received_at: e.provenance.received_at,
+                format: e.provenance.format.as_str(),
+                bytes: record.payload.len(),
+                origin: e.provenance.origin,
+            }),
+            _ => None,
+        };
+        let mut destinations = Vec::new();
+        for watched in self.watched.iter().filter(|w| w.lane == id.lane) {
+            let outcome = self.outcome(watched, id)?;
+            destinations.push(Fate { destination: watched.destination.clone(), outcome });
+        }
+        Ok(Trace { id, arrival, destinations })
+    }
+
+    /// The entry of this name.
+    pub(crate) async fn named(&self, id: RecordId) -> Result<Option<Entry>, Error> {
+        let log = self.spool.lane(id.lane);
+        if id.seq == 0 || id.seq > *log.durable().borrow() || id.epoch > log.epoch() {
+            return Err(Error::NotKept { id });
+        }
+        let entry = log.get(id.seq).await?;
+        let mut names: Vec<StreamEpoch> = Vec::new();
+        if let Some(Entry::Record(record)) = &entry {
+            names.push(record.epoch);
+        }
+        for watched in self.watched.iter().filter(|w| w.lane == id.lane) {
+            names.extend(watched.settled(id)?.map(|settled| settled.epoch));
+        }
+        // Under today's epoch it may have been held, or will be sent.
+        if names.is_empty() || names.contains(&id.epoch) || id.epoch == log.epoch() {
+            Ok(entry)
+        } else {
+            Err(Error::NotKept { id })
+        }
+    }
+
+    /// The name under which a destination has the record, or will get it.
+    pub(crate) fn name_at(&self, destination: &Slug, id: RecordId) -> Result<RecordId, Error> {
+        let Some(watched) = self.watched.iter().find(|w| w.lane == id.lane && &w.destination == destination)
+        else {
+            return Ok(id);
+        };
+        let epoch = match watched.settled(id)? {
+            Some(settled) => settled.epoch,
+            None if id.seq > watched.gauge.cursor() => self.spool.lane(id.lane).epoch(),
+            None => id.epoch,
+        };
+        Ok(RecordId { epoch, ..id })
+    }
+
+    fn outcome(&self, watched: &Watched, id: RecordId) -> Result<Outcome, Error> {
+        let cursor = watched.gauge.cursor();
+        if id.seq <= watched.began_after {
+            return Ok(Outcome::BeforeBeginning);
+        }
+        if id.seq > cursor {
+            return Ok(Outcome::Pending { ahead: id.seq.saturating_sub(cursor).saturating_sub(1) });
+        }
+        let Some(settled) = watched.settled(id)? else { return Ok(Outcome::Forgotten) };
+        let record = RecordId { epoch: settled.epoch, ..id };
+        Ok(match settled.reason(id.seq) {
+            Some(reason) => Outcome::Skipped {
+                reason,
+                manifest_sha256: settled.manifest_sha256,
+                held: self.held.holds(&watched.destination, record),
+                decision: self.held.decision(&watched.destination, record),
+            },
+            None => Outcome::Landed {
+                record,
+                first: settled.first,
+                last: settled.last,
+                manifest_sha256: settled.manifest_sha256,
+                table_version: settled.table_version,
+                committed_at: settled.committed_at,
+                policy: settled.policy,
+            },
+        })
+    }
+}
+
+impl Watched {
+    /// The batch in which this destination has settled the number, if it is remembered.
+    fn settled(&self, id: RecordId) -> Result<Option<Settled>, Error> {
+        if id.seq > self.gauge.cursor() {
+            return Ok(None);
+        }
+        let Some(stored) = self.cursors.load()? else { return Ok(None) };
+        self.cursors.find(&stored, id.seq)
+    }
 }
 
 fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {

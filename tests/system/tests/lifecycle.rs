@@ -313,6 +313,42 @@ fn a_new_disk_gets_a_new_epoch_and_an_old_disk_put_back_delivers_what_it_had() {
     site.nothing_to_find();
 }
 
+#[test]
+fn tables_that_are_lost_are_filled_again_from_what_the_box_keeps() {
+    let site = Site::small();
+    let (mut gateway, mut landing) = site.start();
+    let send = |ids: std::ops::RangeInclusive<u64>| {
+        ids.map(|n| {
+            let message = hl7::observation(&format!("lost-{n}"), n);
+            accepted(site.ports.mllp, &message);
+            message
+        })
+        .collect::<Vec<_>>()
+    };
+    let mut sent = send(1..=4);
+    site.drained();
+    landing.stop();
+    std::fs::rename(site.root("lake"), site.dir.join("lost")).unwrap();
+    let mut landing = site.start_landing();
+    sent.extend(send(5..=6));
+    site.drained();
+    assert_eq!(readers::payloads(&site.root("lake")), sent);
+    readers::sums(&site.root("lake"));
+    // The name that the sender's log knows leads to the row, whatever that is called.
+    let fate = fate(&site, "clinical-1-2", "lake");
+    assert_eq!((&fate["outcome"], &fate["record"]), (&"landed".into(), &"clinical-2-2".into()), "{fate}");
+    // Once is enough: a restart of either sends nothing again.
+    gateway.stop();
+    landing.stop();
+    let (mut gateway, mut landing) = site.start();
+    sent.extend(send(7..=7));
+    site.drained();
+    assert_eq!(readers::payloads(&site.root("lake")), sent);
+    gateway.stop();
+    landing.stop();
+    site.nothing_to_find();
+}
+
 /// Control ids of the rows in the lake, in order, each with its epoch.
 fn landed(site: &Site) -> Vec<(u64, String)> {
     readers::rows(&site.root("lake"), "raw")

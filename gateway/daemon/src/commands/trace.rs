@@ -42,7 +42,8 @@ pub(crate) async fn trace(config: &Path, id: RecordId, as_json: bool) -> anyhow:
         let at = |key| text(fate, key);
         let what = match at("outcome").as_str() {
             "landed" => format!(
-                "row in raw since {} (table version {}), batch {}..={}, manifest {}, policy {}",
+                "row {} in raw since {} (table version {}), batch {}..={}, manifest {}, policy {}",
+                at("record"),
                 at("committed_at"),
                 at("table_version"),
                 at("first"),
@@ -53,7 +54,16 @@ pub(crate) async fn trace(config: &Path, id: RecordId, as_json: bool) -> anyhow:
             "skipped" if fate.get("held").and_then(Value::as_bool) == Some(true) => {
                 format!("no row: {}; it waits in the held log for a person", at("reason"))
             }
-            "skipped" => format!("no row: {}", at("reason")),
+            "skipped" => {
+                let decision = fate.get("decision").filter(|d| !d.is_null());
+                let decided = decision.map_or_else(String::new, |d| match d.get("released_as") {
+                    Some(Value::String(copy)) => {
+                        format!("; released as {copy} by {} at {}", text(d, "actor"), text(d, "at"))
+                    }
+                    _ => format!("; dismissed by {} at {}", text(d, "actor"), text(d, "at")),
+                });
+                format!("no row: {}{decided}", at("reason"))
+            }
             "pending" => format!("not sent yet, {} before it", at("ahead")),
             "before-beginning" => "arrived before the destination began".to_owned(),
             other => other.to_owned(),

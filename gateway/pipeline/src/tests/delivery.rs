@@ -178,6 +178,89 @@ async fn a_landing_set_back_gets_what_is_still_kept() {
     gateway.stop().await;
 }
 
+/// Its tables are lost, or it was told to write to others: it has no batch of an epoch that it had confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landing_that_has_forgotten_everything_gets_what_is_still_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lake, second) = (Arc::<Landing>::default(), Arc::<Landing>::default());
+    let start = || {
+        let routes = vec![route("lake", "treatment", &lake), route("second", "treatment", &second)];
+        TestBox::start(dir.path(), vec![feed("adt", None)], routes)
+    };
+    let gateway = start().await;
+    gateway.hl7("MRN1", "C1").await;
+    gateway.hl7("MRN2", "C2").await;
+    gateway.idle().await;
+    gateway.stop().await;
+    *lake.0.lock().unwrap() = Shelf::default();
+    let gateway = start().await;
+    gateway.hl7("MRN3", "C3").await;
+    gateway.idle().await;
+    let all: Vec<String> = (1..=3).map(|n| message(&format!("MRN{n}"), &format!("C{n}"))).collect();
+    for landing in [&lake, &second] {
+        landing.audit();
+        assert_eq!(landing.payloads(), all, "everything, each once");
+    }
+    // And only once more: from now on it knows what it has.
+    gateway.stop().await;
+    let gateway = start().await;
+    gateway.hl7("MRN4", "C4").await;
+    gateway.idle().await;
+    assert_eq!((lake.rows().len(), second.rows().len()), (4, 4));
+    // The row has another name than the record arrived under; both lead to it.
+    for name in ["clinical-1-1", "clinical-2-1"] {
+        let trace = gateway.handle.trace(name.parse().unwrap()).await.unwrap();
+        let at = |n: usize| match &trace.destinations[n].outcome {
+            Outcome::Landed { record, .. } => record.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((at(0), at(1)), ("clinical-2-1".to_owned(), "clinical-1-1".to_owned()));
+    }
+    gateway.stop().await;
+}
+
+/// On a new disk the numbers begin again: another disk's name must not lead to another patient's record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_this_log_never_gave_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let open = |request: &model::wire::EpochRequest| {
+        let (lake, request) = (Arc::clone(&lake), request.clone());
+        async move { forward::Destination::open(&*lake, Lane::Clinical, &request).await.unwrap() }
+    };
+    // Two disks were there before this one.
+    for n in 1..=2 {
+        let incarnation = format!("{n:032x}");
+        let request =
+            model::wire::EpochRequest { incarnation, proposed: model::StreamEpoch::FIRST, resume_after: 0 };
+        open(&request).await;
+    }
+    let gateway =
+        TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]).await;
+    let early = gateway.hl7("MRN1", "C1").await;
+    gateway.idle().await;
+    let later = gateway.hl7("MRN2", "C2").await;
+    gateway.idle().await;
+    assert_eq!(later.id.to_string(), "clinical-3-2");
+    let landed = |trace: &Trace| match &trace.destinations[0].outcome {
+        Outcome::Landed { record, .. } => record.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let trace = gateway.handle.trace(early.id).await.unwrap();
+    assert_eq!(landed(&trace), "clinical-3-1", "where it is in the lake");
+    for stranger in ["clinical-2-1", "clinical-1-2", "clinical-2-2", "clinical-4-1", "clinical-3-3"] {
+        let id: RecordId = stranger.parse().unwrap();
+        assert!(matches!(gateway.handle.trace(id).await, Err(Error::NotKept { .. })), "{stranger}");
+        let replayed = gateway.handle.replay(&slug("lake"), id, "somebody").await;
+        assert!(matches!(replayed, Err(Error::NotKept { .. })), "{stranger}");
+    }
+    // A copy goes back to the row as the lake names it.
+    gateway.handle.replay(&slug("lake"), early.id, "somebody").await.unwrap();
+    gateway.idle().await;
+    assert_eq!(lake.rows().last().unwrap().origin.unwrap().to_string(), "clinical-3-1");
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_disk_gets_a_new_epoch_and_the_old_one_is_fenced() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -39,6 +39,19 @@ async fn what_cannot_be_read_is_held_and_lands_when_a_person_has_mended_it() {
         gateway.handle.release(&slug("lake"), broken.id, None, "somebody").await,
         Err(Error::NotHeld { .. })
     ));
+    // What was decided about it, and by whom, is told; also after a restart.
+    let decided = async |gateway: &TestBox| {
+        let trace = gateway.handle.trace(broken.id).await.unwrap();
+        let Outcome::Skipped { held: false, decision: Some(decision), .. } = &trace.destinations[0].outcome
+        else {
+            panic!("{:?}", trace.destinations)
+        };
+        assert_eq!((decision.released_as, decision.actor.as_str()), (Some(new[0]), "somebody"));
+    };
+    decided(&gateway).await;
+    gateway.stop().await;
+    let gateway = start().await;
+    decided(&gateway).await;
     gateway.stop().await;
 }
 
@@ -87,6 +100,11 @@ async fn later_records_of_a_held_subject_follow_and_order_survives_a_release() {
     let refused = send(ambiguous("H4")).await;
     gateway.idle().await;
     gateway.handle.dismiss(&slug("lake"), refused, "somebody").await.unwrap();
+    let trace = gateway.handle.trace(refused).await.unwrap();
+    assert!(matches!(
+        &trace.destinations[0].outcome,
+        Outcome::Skipped { decision: Some(Decision { released_as: None, .. }), .. }
+    ));
     send(message(AMBIGUOUS, "H5")).await;
     gateway.idle().await;
     assert_eq!(gateway.handle.held_total(), 0);

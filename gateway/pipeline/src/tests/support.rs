@@ -123,7 +123,7 @@ impl Destination for Landing {
             Some(Fault::LoseAnswer) | None => {}
         }
         let stream = shelf.streams.get_mut(&batch.stream.lane).unwrap();
-        if batch.stream.epoch.get() < stream.epoch {
+        if batch.stream.epoch.get() != stream.epoch {
             return Err(SendError::Fenced);
         }
         if batch.first != stream.watermark + 1 {

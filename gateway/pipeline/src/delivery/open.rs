@@ -1,0 +1,164 @@
+//! Meeting the landing: which epoch is in force, and how far the stream is.
+
+use forward::Destination;
+use model::wire::{EpochGrant, EpochRequest};
+use model::{AuditAction, Seq, StreamEpoch};
+use spool::Log;
+
+use super::{Delivery, Ended, OPEN_ATTEMPTS_MAX};
+use crate::Error;
+use crate::cursor::Settled;
+
+impl<D: Destination> Delivery<D> {
+    /// Presents the log to the landing and takes over what it says of epoch and watermark.
+    pub(super) async fn open(&mut self, log: &Log) -> Result<(), Ended> {
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            if self.cursor.incarnation != log.incarnation() {
+                self.settle_former(log).await?;
+            }
+            if let Some(lost) = self.cursor.lost
+                && let Some(next) =
+                    StreamEpoch::new(lost.get().saturating_add(1)).filter(|e| *e > log.epoch())
+            {
+                self.audit(
+                    AuditAction::EpochAdopted,
+                    format!("epoch {next}, because the landing has forgotten {lost}"),
+                )?;
+                log.adopt_epoch(next)?;
+            }
+            let proposed = log.epoch();
+            let request =
+                EpochRequest { incarnation: log.incarnation(), proposed, resume_after: self.cursor.seq };
+            let grant = self.destination.open(self.lane, &request).await?;
+            if grant.epoch > log.epoch() {
+                self.audit(
+                    AuditAction::EpochAdopted,
+                    format!("epoch {} instead of {proposed}", grant.epoch),
+                )?;
+                log.adopt_epoch(grant.epoch)?;
+            }
+            // Another destination may have raised the lane's epoch or renamed the log meanwhile: then ask again.
+            if grant.epoch != log.epoch() || request.incarnation != log.incarnation() {
+                continue;
+            }
+            if grant.watermark > self.vouched {
+                self.set_back(log, grant.watermark)?;
+                continue;
+            }
+            if self.is_forgotten(&grant)? {
+                self.start_over(log, grant.epoch).await?;
+                continue;
+            }
+            self.reconcile(log, &grant).await?;
+            let lost = self.cursor.lost.take();
+            if self.cursor.unmet.take().is_some() || lost.is_some() {
+                // Durable before anything is sent: from now on more than that can have been.
+                self.cursors.begin(&self.cursor).await?;
+            }
+            return Ok(());
+        }
+        Err(Ended::Ours(Error::EpochUnsettled))
+    }
+
+    /// The landing has numbers that this log never sent: the disk was set back to an older state, and these numbers
+    /// will be, or are already, used for other records. So the log takes a new name, as a new disk would, and what it
+    /// has beyond its own past goes out under a new epoch.
+    fn set_back(&self, log: &Log, watermark: Seq) -> Result<(), Ended> {
+        let vouched = self.vouched;
+        self.audit(
+            AuditAction::EpochAdopted,
+            format!("the landing is at {watermark}, this log has sent nothing beyond {vouched}: the disk was set back"),
+        )?;
+        tracing::warn!(destination = %self.name, lane = %self.lane, watermark, vouched,
+            "this disk was set back to an older state; what came in since is delivered under a new epoch");
+        log.renew_incarnation()?;
+        Ok(())
+    }
+
+    /// The log has another name than the cursor: its end was lost, it was made anew, or the disk was set back. What
+    /// was committed under the former name is settled first, as far as it is this log's.
+    async fn settle_former(&mut self, log: &Log) -> Result<(), Ended> {
+        let request = EpochRequest {
+            incarnation: self.cursor.incarnation.clone(),
+            proposed: StreamEpoch::FIRST,
+            resume_after: self.cursor.seq,
+        };
+        let mut grant = self.destination.open(self.lane, &request).await?;
+        if grant.watermark > self.vouched {
+            grant.watermark = self.vouched;
+            grant.manifest_sha256 = None;
+        }
+        if grant.watermark > self.cursor.seq {
+            self.reconcile(log, &grant).await?;
+        }
+        self.cursor.incarnation = log.incarnation();
+        self.cursors.begin(&self.cursor).await?;
+        Ok(())
+    }
+
+    /// The landing's watermark is the truth about what is committed.
+    async fn reconcile(&mut self, log: &Log, grant: &EpochGrant) -> Result<(), Ended> {
+        if grant.watermark > self.cursor.seq {
+            let attempt = self.cursors.intended()?.filter(|a| {
+                a.epoch == grant.epoch
+                    && a.last == grant.watermark
+                    && a.first == self.cursor.seq.saturating_add(1)
+            });
+            let manifest = grant.manifest_sha256.clone().unwrap_or_default();
+            let settled = attempt.unwrap_or_else(|| Settled {
+                epoch: grant.epoch,
+                first: self.cursor.seq.saturating_add(1),
+                last: grant.watermark,
+                manifest_sha256: manifest.clone(),
+                policy: None,
+                skipped: Vec::new(),
+                table_version: None,
+                committed_at: None,
+            });
+            let settled = Settled { manifest_sha256: manifest, ..settled };
+            tracing::info!(destination = %self.name, lane = %self.lane, first = settled.first, last = settled.last,
+                "the landing had committed a batch whose answer was lost");
+            self.cursors.settle(&mut self.cursor, &settled).await?;
+            self.moved(log);
+        } else if grant.watermark < self.cursor.seq {
+            // The landing knows less than it once confirmed: restored from a backup, or another table root. What is
+            // still kept is sent again.
+            self.audit(
+                AuditAction::ManifestMismatch,
+                format!("the landing is at {}, this box had settled {}", grant.watermark, self.cursor.seq),
+            )?;
+            self.cursor.seq = grant.watermark;
+            self.cursors.begin(&self.cursor).await?;
+            self.moved(log);
+        }
+        Ok(())
+    }
+
+    /// The landing has confirmed a batch of this epoch and now grants it as one that has none: its tables are lost, or
+    /// it writes to others.
+    fn is_forgotten(&self, grant: &EpochGrant) -> Result<bool, Ended> {
+        let last = self.cursors.last(&self.cursor)?;
+        let confirmed = last.is_some_and(|s| s.epoch == grant.epoch && !s.manifest_sha256.is_empty());
+        Ok(confirmed && grant.manifest_sha256.is_none() && grant.watermark == self.cursor.seq)
+    }
+
+    /// What is still kept goes out again, under the next epoch: the landing has granted this one from where it believed
+    /// us to be. Durably noted first; the epoch is raised when the log presents itself again.
+    async fn start_over(&mut self, log: &Log, lost: StreamEpoch) -> Result<(), Ended> {
+        let kept_from = log.oldest();
+        self.audit(
+            AuditAction::ManifestMismatch,
+            format!(
+                "the landing has no batch of epoch {lost}, this box had settled {}; sent again from {kept_from}",
+                self.cursor.seq
+            ),
+        )?;
+        tracing::warn!(destination = %self.name, lane = %self.lane, settled = self.cursor.seq, kept_from,
+            "the landing has forgotten all that it had confirmed: what is still kept is sent again under a new epoch");
+        self.cursor.seq = kept_from.saturating_sub(1).min(self.cursor.seq);
+        self.cursor.lost = Some(lost);
+        self.cursors.begin(&self.cursor).await?;
+        self.moved(log);
+        Ok(())
+    }
+}
