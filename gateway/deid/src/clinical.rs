@@ -12,6 +12,13 @@ use crate::TokenKey;
 pub enum Clinical {
     /// One HL7 v2 message.
     Hl7(hl7::Message),
+    /// One FHIR resource or Bundle.
+    Fhir {
+        /// Its type, such as `Patient`.
+        resource_type: &'static str,
+        /// The bytes as they came.
+        raw: Bytes,
+    },
     /// What a device measured, decoded by its profile.
     Observations {
         /// The decoded values.
@@ -26,6 +33,7 @@ impl fmt::Debug for Clinical {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hl7(message) => write!(f, "Hl7({} bytes)", message.bytes().len()),
+            Self::Fhir { resource_type, raw } => write!(f, "Fhir({resource_type}, {} bytes)", raw.len()),
             Self::Observations { values, raw } => {
                 write!(f, "Observations({}, {} bytes)", values.len(), raw.len())
             }

@@ -93,6 +93,9 @@ pub enum HeldWhy {
     /// The policy makes keyed tokens and the destination has no key for them.
     #[error("the policy makes keyed tokens, and no token key was given")]
     TokenKeyMissing,
+    /// There are no rules for FHIR yet, and what is not listed is denied: it goes on under `treatment` alone.
+    #[error("there are no rules yet that de-identify FHIR; it goes on under the label treatment alone")]
+    FhirWithoutRules,
     /// [`crate::hl7_filter`] alone: the bytes are no HL7 v2 message.
     #[error("not an HL7 v2 message")]
     NotAMessage,
@@ -104,6 +107,7 @@ impl HeldWhy {
         match self {
             Self::Gate(hit) => hit.kind.as_str(),
             Self::TokenKeyMissing => "token-key-missing",
+            Self::FhirWithoutRules => "fhir-without-rules",
             Self::NotAMessage => "not-a-message",
         }
     }

@@ -4,5 +4,8 @@
 //!
 //! Source: HL7 FHIR R4 (4.0.1).
 
+pub mod accept;
 pub mod definitions;
 pub mod validate;
+
+pub use validate::resource_type;

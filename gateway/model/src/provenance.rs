@@ -11,6 +11,8 @@ use crate::{RecordId, Slug, Timestamp};
 pub enum Format {
     /// One HL7 v2 message, without its MLLP frame.
     Hl7v2,
+    /// One FHIR R4 resource or transaction Bundle, as JSON.
+    Fhir,
     /// A frame that is not what its feed promises: no HL7 v2 message, or larger than a frame of the device can
     /// be; kept as evidence.
     Unparsed,
@@ -19,10 +21,11 @@ pub enum Format {
 }
 
 impl Format {
-    /// The name in tables and metrics: `hl7v2`, `unparsed`, `device`.
+    /// The name in tables and metrics: `hl7v2`, `fhir`, `unparsed`, `device`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Hl7v2 => "hl7v2",
+            Self::Fhir => "fhir",
             Self::Unparsed => "unparsed",
             Self::Device(_) => "device",
         }

@@ -91,6 +91,9 @@ impl Shaper {
             Format::Hl7v2 => hl7::Message::parse(payload.clone())
                 .map(Clinical::Hl7)
                 .map_err(|e| (Reason::Quarantined, e.to_string())),
+            Format::Fhir => fhir::resource_type(payload)
+                .map(|resource_type| Clinical::Fhir { resource_type, raw: payload.clone() })
+                .ok_or_else(|| (Reason::Quarantined, "not a resource of FHIR R4 as JSON".to_owned())),
             Format::Unparsed => {
                 Err((Reason::Quarantined, "not an HL7 v2 message: no readable MSH segment".to_owned()))
             }
@@ -107,7 +110,8 @@ impl Shaper {
         }
     }
 
-    /// HL7: the first identifier of PID-3 with its assigning authority (PID-3.4). Devices: the device.
+    /// HL7: the first identifier of PID-3 with its assigning authority (PID-3.4). Devices: the device. FHIR: nobody;
+    /// what one label holds of it, it holds all of.
     fn subject(&self, clinical: &Clinical, device: Option<&str>) -> Option<Subject> {
         let mut name = Vec::new();
         match clinical {
@@ -123,6 +127,7 @@ impl Shaper {
                     return None;
                 }
             }
+            Clinical::Fhir { .. } => return None,
             Clinical::Observations { .. } => name.extend_from_slice(device?.as_bytes()),
         }
         let mac = self.keys.mac("subject", &name);

@@ -29,7 +29,7 @@ const COLUMNS: &[Column] = &[
         true,
         "record_id of the record that this is an edited or released copy of.",
     ),
-    column("format", Kind::String, false, "hl7v2, unparsed or device."),
+    column("format", Kind::String, false, "hl7v2, fhir, unparsed or device."),
     column("profile", Kind::String, true, "For format device: the device profile that decoded it."),
     column("policy", Kind::String, false, "Label of the policy: treatment, limited-data-set or safe-harbor."),
     column("policy_name", Kind::String, false, "The policy's name at the gateway."),
@@ -42,8 +42,13 @@ const COLUMNS: &[Column] = &[
     ),
     column("received_year", Kind::Int, true, "Its calendar year, UTC."),
     column("peer", Kind::String, true, "The sender, where the policy lets it through."),
-    column("channel", Kind::String, true, "Topic or file name, where the policy lets it through."),
-    column("message_type", Kind::String, true, "HL7 MSH-9 as sent."),
+    column(
+        "channel",
+        Kind::String,
+        true,
+        "Topic, file name or FHIR interaction, where the policy lets it through.",
+    ),
+    column("message_type", Kind::String, true, "HL7 MSH-9 as sent, or the type of a FHIR resource."),
     column("control_id", Kind::String, true, "HL7 MSH-10, where the policy lets it through."),
     column(
         "rules",
@@ -143,7 +148,7 @@ impl Rows {
         self.format.append_value(record.format.as_str());
         self.profile.append_option(match &record.format {
             Format::Device(profile) => Some(profile),
-            Format::Hl7v2 | Format::Unparsed => None,
+            Format::Hl7v2 | Format::Fhir | Format::Unparsed => None,
         });
         self.policy.append_value(&manifest.policy.label);
         self.policy_name.append_value(&manifest.policy.name);
@@ -288,6 +293,7 @@ impl<'b> Columns<'b> {
             feed: self.text("feed", row)?.parse().ok()?,
             format: match self.text("format", row)? {
                 "hl7v2" => Format::Hl7v2,
+                "fhir" => Format::Fhir,
                 "unparsed" => Format::Unparsed,
                 "device" => Format::Device(self.owned("profile", row)?),
                 _ => return None,

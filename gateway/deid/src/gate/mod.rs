@@ -149,6 +149,8 @@ pub fn read(
     };
     let known = match source {
         Clinical::Hl7(message) => Known::of_message(message.bytes(), provenance.received_at.year(), strict),
+        // No label but `treatment` has rules for FHIR, so there is no release of it to read.
+        Clinical::Fhir { .. } => return Err(Hit { kind: HitKind::Envelope, place: Place::Envelope }),
         Clinical::Observations { values, .. } => {
             Known::of_devices(values.iter().filter_map(|v| v.device.as_deref()))
         }

@@ -27,6 +27,17 @@ impl Policy {
                     observations: Vec::new(),
                 }
             }
+            Clinical::Fhir { resource_type, raw } if self.compiled.verbatim => {
+                let mut tally = Tally::default();
+                tally.count(Touch::Verbatim);
+                Shape {
+                    message_type: Some((*resource_type).to_owned()),
+                    payload: raw.to_vec(),
+                    rules: tally.receipt(),
+                    ..Shape::default()
+                }
+            }
+            Clinical::Fhir { .. } => return Err(Held::new(HeldWhy::FhirWithoutRules)),
             Clinical::Observations { values, raw } => {
                 let mut tally = Tally::default();
                 let rules = &self.compiled.observations;

@@ -146,6 +146,14 @@ impl<'a> Json<'a> {
         self.member(parent, name).and_then(|(_, node)| self.string(node))
     }
 
+    /// Where a value stands in the text, the quotes of a string included.
+    pub(crate) fn span(&self, n: usize) -> std::ops::Range<usize> {
+        self.nodes.get(n).map_or(0..0, |node| {
+            let quote = usize::from(matches!(node.kind, Kind::String | Kind::Escaped));
+            node.start as usize - quote..node.end as usize + quote
+        })
+    }
+
     /// For finding lines and columns.
     pub(crate) const fn places(&self) -> Places<'a> {
         Places::new(self.text.as_bytes())

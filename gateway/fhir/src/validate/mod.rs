@@ -56,6 +56,13 @@ impl Report {
     }
 }
 
+/// The type of a resource as its text says, where it is JSON and the type one of R4's. Judges nothing else.
+pub fn resource_type(bytes: &[u8]) -> Option<&'static str> {
+    let json = Json::parse(bytes).ok()?;
+    let name = json.text_of(0, "resourceType")?;
+    crate::definitions::definitions().resource(&name).map(|(_, kind)| kind.name)
+}
+
 /// Validates one resource, which may be a Bundle.
 pub fn validate(bytes: &[u8]) -> Report {
     checked(bytes).1
