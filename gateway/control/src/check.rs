@@ -1,7 +1,8 @@
 //! From text to a document that can be used, or to everything that is wrong with it.
 //!
-//! Each section is read on its own, so that a mistake in one does not hide those in the others. What the types
-//! cannot say (names that refer to each other, files that must fit together) is checked after that.
+//! Each section is read on its own, and to its end, so that a mistake hides no other one. What the types cannot say
+//! (names that refer to each other, files that must fit together) is checked after that, for sections that could be
+//! read.
 
 mod certificates;
 
@@ -16,7 +17,7 @@ use model::{Slug, Timestamp};
 use profile::Catalogue;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
 use self::certificates::Shown;
 use crate::document::{
@@ -24,6 +25,7 @@ use crate::document::{
     PolicyFile,
 };
 use crate::finding::Finding;
+use crate::mistakes;
 
 /// The sections a document may have.
 const SECTIONS: [&str; 7] = ["gateway", "spool", "web", "operations", "feed", "destination", "policy"];
@@ -244,11 +246,13 @@ impl Checker<'_> {
     }
 
     fn read<T: DeserializeOwned>(&mut self, value: &Spanned<DeValue<'_>>, section: &str) -> Option<T> {
-        match T::deserialize(ValueDeserializer::from(value.clone())) {
+        match mistakes::read(value) {
             Ok(value) => Some(value),
-            Err(error) => {
-                let (message, hint) = explain(error.message(), section);
-                self.error(error.span().unwrap_or_else(|| value.span()), message, hint);
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    let (message, hint) = explain(&mistake.message, section);
+                    self.error(mistake.span, message, hint);
+                }
                 None
             }
         }

@@ -1,7 +1,8 @@
 //! The configuration: one TOML document, checked as a whole before anything of it is used.
 //!
-//! **Promise.** [`check`] finds every error in one run, each with file, line, column, what is wrong and what to do;
-//! what it returns needs no second look. The UI, the CLI and the fleet go through the same door.
+//! **Promise.** [`check`] finds every misspelt key and wrong value in one run, and the first key that a table lacks; in
+//! every section that can be read it finds everything else as well. Each is told with file, line, column, what is wrong
+//! and what to do. What it returns needs no second look. The UI, the CLI and the fleet go through the same door.
 //!
 //! **Limits.** [`DOCUMENT_BYTES_MAX`], [`FEEDS_MAX`], [`DESTINATIONS_MAX`].
 //!
@@ -10,6 +11,7 @@
 mod check;
 mod document;
 mod finding;
+mod mistakes;
 #[cfg(test)]
 mod tests;
 

@@ -157,6 +157,45 @@ fn certificates_that_end_soon_are_worth_a_word_and_stop_nobody() {
     insta::assert_snapshot!(format!("{}\n{}", days_before(12), days_before(-1)));
 }
 
+/// Also those in one section, and in the tables below it.
+#[test]
+fn a_mistake_hides_no_other() {
+    let text = r#"[gateway]
+id = "Ward 3"
+data_dir = 5
+data_drr = "data"
+
+[operations]
+listne = 1
+listen = "localhost:9090"
+
+[[feed]]
+name = "adt"
+lane = "clincal"
+[feed.mllp]
+listen = 2575
+idle_timeout = 5
+connections_max = "many"
+
+[[feed]]
+nmae = "oximeter"
+[feed.mqtt]
+url = 1
+topics = "ward/+/plx"
+
+[[destination]]
+name = "lake"
+policy = 7
+[destination.batch]
+records_max = -1
+[destination.lakehouse]
+url = "https://landing.example:9443"
+ca = ["ca.pem"]
+"#;
+    let findings = check("gateway.toml", text, Path::new("/absent")).unwrap_err();
+    insta::assert_snapshot!(render(&findings));
+}
+
 #[test]
 fn what_is_no_toml_is_said_with_its_place() {
     let findings = check("g.toml", "[gateway\nid = 3\n[[feed]\n", Path::new(".")).unwrap_err();
