@@ -116,7 +116,24 @@ fn spine(args: &Args) -> Result<()> {
     report(args, &figures, resident, binary_bytes)
 }
 
-/// Bursts over 1 and 50 connections, each beside its yardstick; then the time until every record is a row.
+/// One burst and its yardsticks.
+#[derive(Debug)]
+struct Burst {
+    /// Positive acknowledgements a second.
+    acknowledged: f64,
+    /// From a message's first byte to its acknowledgement's last, the slowest of a hundred, in ms.
+    answer_p99: f64,
+    /// Records a second that the disk takes, as many in a flush as there are connections.
+    grouped: f64,
+    /// The same with one record a flush.
+    single: f64,
+    /// A flush of one record, the slowest of a hundred, in ms.
+    flush_p99: f64,
+    /// Rows a second, until the last is in the tables of both destinations.
+    rows: f64,
+}
+
+/// Bursts over 1 and 50 connections, each beside its yardsticks; then the time until every record is a row.
 fn bursts(
     args: &Args,
     site: &Site,
@@ -124,72 +141,84 @@ fn bursts(
     stop: &Stop,
     figures: &mut Vec<Figure>,
 ) -> Result<()> {
-    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, site.ports.mllp));
-    let lasting = Duration::from_secs(args.burst.max(1));
     let mut yardstick = Yardstick::new(&site.gateway_data())?;
-    let mut durable = CONNECTIONS.map(|_| Vec::new());
-    let mut disk = CONNECTIONS.map(|_| Vec::new());
-    let mut answer = CONNECTIONS.map(|_| Vec::new());
-    let mut to_row = Vec::new();
+    let mut all = CONNECTIONS.map(|connections| (connections, Vec::new()));
     // The first round warms up and does not count.
     for pair in 0..=args.pairs {
-        for (index, connections) in CONNECTIONS.into_iter().enumerate() {
+        for (connections, bursts) in &mut all {
             if stop.asked() {
                 bail!("interrupted");
             }
-            // Half of the yardstick before, half after: a disk that slows down meanwhile slows down both.
-            let before = yardstick.run(FRAME_BYTES, connections, lasting / 2)?;
-            let begun = Instant::now();
-            let run = format!("b{pair}");
-            let load = Load { to, connections, lasting, pace: Duration::ZERO, run };
-            let outcome = load.run()?;
-            drained(running)?;
-            let whole = outcome.acknowledged as f64 / begun.elapsed().as_secs_f64();
-            let after = yardstick.run(FRAME_BYTES, connections, lasting / 2)?;
-            let raw = (before.0 + after.0) as f64 / (before.1 + after.1).as_secs_f64();
+            let burst = burst(args, site, running, &mut yardstick, *connections, pair)?;
             if pair == 0 {
                 continue;
             }
-            let mut waits: Vec<f64> = outcome.latencies.iter().map(|l| l.as_secs_f64() * 1e3).collect();
-            waits.sort_by(f64::total_cmp);
-            let slots = (durable.get_mut(index), disk.get_mut(index), answer.get_mut(index));
-            if let (Some(durable), Some(disk), Some(answer)) = slots {
-                durable.push(outcome.rate());
-                disk.push(raw);
-                answer.push(quantile(&waits, 0.99));
-            }
-            if index + 1 == CONNECTIONS.len() {
-                to_row.push(whole);
-            }
             eprintln!(
-                "pair {pair}/{}: {connections} connections: {:.0} acknowledgements/s, disk {raw:.0}/s, rows {whole:.0}/s",
-                args.pairs,
-                outcome.rate()
+                "pair {pair}/{}: {connections} connections: {:.0} acknowledgements/s, disk {:.0}/s, rows {:.0}/s",
+                args.pairs, burst.acknowledged, burst.grouped, burst.rows
             );
+            bursts.push(burst);
         }
     }
-    for (((connections, durable), disk), answer) in CONNECTIONS.into_iter().zip(durable).zip(disk).zip(answer)
-    {
-        let ratio = durable.iter().zip(&disk).map(|(ours, disk)| ours / disk);
-        let ratio = Figure {
-            name: format!("… as part of the disk's, {connections} conn."),
-            unit: "1",
-            value: Spread::of(ratio),
+    for (connections, bursts) in &all {
+        let mut add = |name: String, unit, value: fn(&Burst) -> f64| {
+            figures.push(Figure { name, unit, value: Spread::of(bursts.iter().map(value)) });
         };
-        let mut add = |name: String, unit, values: Vec<f64>| {
-            figures.push(Figure { name, unit, value: Spread::of(values) });
-        };
-        add(format!("durable acknowledgements, {connections} conn."), "1/s", durable);
-        add(format!("pwrite + fdatasync, {connections} a flush"), "1/s", disk);
-        add(format!("wire to acknowledgement p99, {connections} conn."), "ms", answer);
-        figures.push(ratio);
+        let n = *connections;
+        add(format!("durable acknowledgements, {n} conn."), "1/s", |b| b.acknowledged);
+        add(format!("pwrite + fdatasync, {n} a flush"), "1/s", |b| b.grouped);
+        add(format!("… as part of the disk's, {n} conn."), "1", |b| b.acknowledged / b.grouped);
+        if n > 1 {
+            add(format!("… times the disk's with one a flush, {n} conn."), "1", |b| {
+                b.acknowledged / b.single
+            });
+        }
+        add(format!("wire to acknowledgement p99, {n} conn."), "ms", |b| b.answer_p99);
+        add(format!("… times the disk's p99 with one a flush, {n} conn."), "1", |b| {
+            b.answer_p99 / b.flush_p99
+        });
     }
+    let rows = all.last().into_iter().flat_map(|(_, bursts)| bursts).map(|b| b.rows);
     figures.push(Figure {
         name: "end to end, wire to rows of both".to_owned(),
         unit: "1/s",
-        value: Spread::of(to_row),
+        value: Spread::of(rows),
     });
     Ok(())
+}
+
+/// Half of each yardstick before, half after: a disk that slows down meanwhile slows down both.
+fn burst(
+    args: &Args,
+    site: &Site,
+    running: &mut Running<'_>,
+    yardstick: &mut Yardstick,
+    connections: u32,
+    pair: u32,
+) -> Result<Burst> {
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, site.ports.mllp));
+    let lasting = Duration::from_secs(args.burst.max(1));
+    let mut disk = |group| yardstick.run(FRAME_BYTES, group, lasting / 2);
+    let before = (disk(connections)?, disk(1)?);
+    let begun = Instant::now();
+    let outcome = Load { to, connections, lasting, pace: Duration::ZERO, run: format!("b{pair}") }.run()?;
+    drained(running)?;
+    let rows = outcome.acknowledged as f64 / begun.elapsed().as_secs_f64();
+    let (grouped, single) = (before.0.and(disk(connections)?), before.1.and(disk(1)?));
+    Ok(Burst {
+        acknowledged: outcome.rate(),
+        answer_p99: p99_ms(&outcome.latencies),
+        grouped: grouped.rate(),
+        single: single.rate(),
+        flush_p99: p99_ms(&single.flushes),
+        rows,
+    })
+}
+
+fn p99_ms(times: &[Duration]) -> f64 {
+    let mut sorted: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
+    sorted.sort_by(f64::total_cmp);
+    quantile(&sorted, 0.99)
 }
 
 /// A steady load, and for each run what the independent reader says of it.
@@ -258,16 +287,16 @@ fn report(args: &Args, figures: &[Figure], resident: u64, binary: u64) -> Result
     } else {
         println!("\nframes of {FRAME_BYTES} bytes; median of {} runs [quartiles]\n", args.pairs);
         for Figure { name, unit, value } in figures {
-            println!("{name:<44} {value}   {unit}");
+            println!("{name:<52} {value}   {unit}");
         }
         println!(
-            "{:<44} {:>10.1}   MiB, at most {}",
+            "{:<52} {:>10.1}   MiB, at most {}",
             "gateway's peak memory",
             megabytes(resident),
             RESIDENT_MAX >> 20
         );
         println!(
-            "{:<44} {:>10.1}   MiB, at most {}",
+            "{:<52} {:>10.1}   MiB, at most {}",
             "gateway's binary",
             megabytes(binary),
             BINARY_MAX >> 20

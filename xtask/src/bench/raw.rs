@@ -32,22 +32,48 @@ impl Yardstick {
         Ok(Self { file, at: 0 })
     }
 
-    /// Writes for a while, `group` records of `bytes` in one `pwrite` with one `fdatasync`; records, and the time
-    /// they took.
-    pub(crate) fn run(&mut self, bytes: usize, group: u32, lasting: Duration) -> Result<(u64, Duration)> {
+    /// Writes for a while, `group` records of `bytes` in one `pwrite` with one `fdatasync`.
+    pub(crate) fn run(&mut self, bytes: usize, group: u32, lasting: Duration) -> Result<Written> {
         let group_bytes = bytes * usize::try_from(group)?;
         let block: Vec<u8> = (0_u8..=255).cycle().take(group_bytes).collect();
         let length = u64::try_from(group_bytes)?;
-        let (begun, mut records) = (Instant::now(), 0_u64);
-        while begun.elapsed() < lasting {
+        let (begun, mut written) = (Instant::now(), Written::default());
+        while written.elapsed < lasting {
             if self.at + length > FILE_BYTES {
                 self.at = 0;
             }
+            let flush = Instant::now();
             self.file.write_all_at(&block, self.at)?;
             self.file.sync_data()?;
+            written.flushes.push(flush.elapsed());
             self.at += length;
-            records += u64::from(group);
+            written.records += u64::from(group);
+            written.elapsed = begun.elapsed();
         }
-        Ok((records, begun.elapsed()))
+        Ok(written)
+    }
+}
+
+/// What the disk took.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) records: u64,
+    pub(crate) elapsed: Duration,
+    /// How long each write with its flush took, unsorted.
+    pub(crate) flushes: Vec<Duration>,
+}
+
+impl Written {
+    /// Both together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.records += other.records;
+        self.elapsed += other.elapsed;
+        self.flushes.extend(other.flushes);
+        self
+    }
+
+    /// Records a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.records as f64 / self.elapsed.as_secs_f64()
     }
 }
