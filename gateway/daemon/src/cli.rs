@@ -247,6 +247,21 @@ pub(crate) enum Hl7 {
     Parse,
     /// Messages to the acknowledgements they would get.
     Ack,
+    /// Messages to FHIR R4 transaction Bundles, one a line, in order.
+    Fhir {
+        /// Where to account for every value, as JSON lines: counts, and what has no place in a map.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Account also for where every value went.
+        #[arg(long, requires = "report")]
+        trace: bool,
+        /// The zone of times that name none.
+        #[arg(long, value_name = "+HHMM", default_value = "+0000", allow_hyphen_values = true)]
+        zone: String,
+        /// A file of 32 bytes that keys the ids of resources; without it anybody can recompute them.
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+    },
 }
 
 /// What a filter reads.

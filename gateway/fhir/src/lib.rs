@@ -2,10 +2,15 @@
 //!
 //! **Promise.** Nothing here reads a file, a socket or a clock, and no input panics.
 //!
+//! - [`v2`]: HL7 v2 to FHIR, by the maps of [`maps`], which are data.
+//!
 //! Source: HL7 FHIR R4 (4.0.1).
 
 pub mod accept;
 pub mod definitions;
+pub mod json;
+pub mod maps;
+pub mod v2;
 pub mod validate;
 
 pub use validate::resource_type;

@@ -1,4 +1,4 @@
-//! `wardgate hl7 parse|ack`: filters over HL7 v2 files.
+//! `wardgate hl7 parse|ack|fhir`: filters over HL7 v2 files.
 
 use std::io::Read as _;
 
@@ -18,6 +18,9 @@ pub(crate) fn hl7(command: Hl7) -> anyhow::Result<()> {
     match command {
         Hl7::Parse => parse(&input),
         Hl7::Ack => ack(&input),
+        Hl7::Fhir { report, trace, zone, key_file } => {
+            super::hl7_fhir::convert(&input, report.as_deref(), trace, &zone, key_file.as_deref())
+        }
     }
 }
 

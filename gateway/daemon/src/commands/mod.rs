@@ -5,6 +5,7 @@ mod deid;
 mod faults;
 mod held;
 mod hl7;
+mod hl7_fhir;
 mod run;
 mod self_test;
 mod send;
