@@ -102,6 +102,11 @@ impl Object {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
+    /// The members in order.
+    pub fn members_mut(&mut self) -> impl Iterator<Item = (&Name, &mut Json)> {
+        self.0.iter_mut().map(|(name, value)| (&*name, value))
+    }
+
     /// The members, given away.
     pub fn into_members(self) -> impl Iterator<Item = (Name, Json)> {
         self.0.into_iter()

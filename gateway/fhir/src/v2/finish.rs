@@ -10,12 +10,9 @@ impl Run<'_, '_> {
         let recorded = self.context.recorded_at.to_string();
         for (index, resource) in self.resources.iter_mut().enumerate() {
             for (member, value) in maps.defaults.get(&*resource.kind).into_iter().flatten() {
-                let choice = member.strip_suffix("_x");
-                let there = match choice {
-                    Some(stem) => resource.body.members().any(|(name, _)| name.starts_with(stem)),
-                    None => resource.body.get(member).is_some(),
-                };
-                if !there && choice.is_none() {
+                if resource.body.get(member).is_none()
+                    && !super::place::excluded(&resource.body, member, value)
+                {
                     resource.body.set(Name::clone(member), value.clone());
                 }
             }
@@ -31,7 +28,62 @@ impl Run<'_, '_> {
                         resource.body.set("recorded", Json::Text(recorded.clone()));
                     }
                 }
+                "MessageHeader" => message_header(&mut resource.body),
+                "MedicationAdministration" => when_given(&mut resource.body),
+                "MedicationDispense" => {
+                    if let Some(Json::Object(substitution)) = resource.body.get_mut("substitution")
+                        && substitution.get("wasSubstituted").is_none()
+                    {
+                        substitution.set_first("wasSubstituted", Json::Bool(true));
+                    }
+                }
                 _ => {}
+            }
+        }
+    }
+}
+
+/// When a dose was given is required.
+fn when_given(body: &mut Object) {
+    if !body.members().any(|(name, _)| name.starts_with("effective")) {
+        absent(body, "effectiveDateTime");
+    }
+}
+
+/// Says of a required primitive that the message does not have it.
+fn absent(body: &mut Object, member: &str) {
+    let extension = Object::from([
+        ("url", Json::text("http://hl7.org/fhir/StructureDefinition/data-absent-reason")),
+        ("valueCode", Json::text("unknown")),
+    ]);
+    let element = Object::from([("extension", Json::Array(vec![extension.into()]))]);
+    body.set(format!("_{member}"), element.into());
+}
+
+/// Source, endpoints and what is answered are required.
+fn message_header(body: &mut Object) {
+    if body.get("source").is_none() {
+        body.set("source", Object::new().into());
+    }
+    let mut ends: Vec<&mut Object> = Vec::new();
+    let mut response = None;
+    for (name, value) in body.members_mut() {
+        match (&**name, value) {
+            ("source", Json::Object(source)) => ends.push(source),
+            ("destination", Json::Array(all)) => ends.extend(all.iter_mut().filter_map(Json::as_object_mut)),
+            ("response", Json::Object(found)) => response = Some(found),
+            _ => {}
+        }
+    }
+    for end in ends {
+        if end.get("endpoint").is_none() {
+            absent(end, "endpoint");
+        }
+    }
+    if let Some(response) = response {
+        for member in ["identifier", "code"] {
+            if response.get(member).is_none() {
+                absent(response, member);
             }
         }
     }

@@ -127,7 +127,7 @@ const CHOICES: [&str; 26] = [
 ];
 
 /// Whether a new member would stand beside another type of the same choice, or turn a period around.
-fn excluded(object: &Object, name: &str, value: &Json) -> bool {
+pub(crate) fn excluded(object: &Object, name: &str, value: &Json) -> bool {
     let typed = |member: &str, stem: &str| {
         member.strip_prefix(stem).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
     };

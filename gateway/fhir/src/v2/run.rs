@@ -138,7 +138,9 @@ impl<'c, 'm> Run<'c, 'm> {
                 continue;
             }
             let Some(index) = self.resource_for(section, cut) else { continue };
-            if section.mode != Mode::Parent && about.is_none() {
+            let beside =
+                matches!(&*section.resource, "Organization" | "Device" | "Provenance" | "Practitioner");
+            if section.mode != Mode::Parent && about.is_none() && !beside {
                 about = Some(index);
             }
             self.section(section, index, cut);
