@@ -5,6 +5,7 @@
 //! read.
 
 mod certificates;
+mod routes;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use deid::Policy;
 use model::{Slug, Timestamp};
+use pipeline::routing::Router;
 use profile::Catalogue;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -43,6 +45,8 @@ pub struct Checked {
     pub document: Document,
     /// The policies that its destinations name.
     pub policies: HashMap<String, Arc<Policy>>,
+    /// The routes of its feeds, compiled; feeds without any have no entry.
+    pub routers: HashMap<Slug, Arc<Router>>,
     /// Things worth knowing that stop nobody.
     pub warnings: Vec<Finding>,
     shown: Vec<Shown>,
@@ -124,8 +128,12 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     c.names("destination", destinations.iter().map(|s| (&s.value.name, &s.span)));
     c.names("policy", policies.iter().map(|s| (&s.value.name, &s.span)));
     let names: Vec<String> = destinations.iter().map(|s| s.value.name.to_string()).collect();
+    let mut routers = HashMap::new();
     for Section { value: feed, span, index } in &feeds {
         c.feed(&table, *index, feed, span, base, &names);
+        if let Some(router) = c.routes(&table, *index, feed, span, &names) {
+            routers.insert(feed.name.clone(), router);
+        }
     }
     let own: BTreeMap<String, PathBuf> =
         policies.iter().map(|s| (s.value.name.to_string(), base.join(&s.value.file))).collect();
@@ -173,7 +181,8 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
             policies: policies.into_iter().map(|s| s.value).collect(),
         };
         resolve(&mut document, base);
-        return Ok(Checked { document, policies: compiled, warnings: c.warnings, shown: c.shown });
+        let (warnings, shown) = (c.warnings, c.shown);
+        return Ok(Checked { document, policies: compiled, routers, warnings, shown });
     }
     c.errors.sort_by_key(|f| (f.line, f.column));
     Err(c.errors)

@@ -83,6 +83,9 @@ pub struct Feed {
     /// The destinations that get it; without this line all of them.
     #[serde(default)]
     pub destinations: Option<Vec<Slug>>,
+    /// Which message goes to which destinations, in place of `destinations`; HL7 v2 alone.
+    #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<pipeline::routing::Rule>,
     /// HL7 v2 over MLLP.
     #[serde(default)]
     pub mllp: Option<sources::mllp::Config>,

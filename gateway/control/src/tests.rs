@@ -196,6 +196,95 @@ ca = ["ca.pem"]
     insta::assert_snapshot!(render(&findings));
 }
 
+const ROUTES: &str = r#"
+[[feed.route]]
+name = "labs"
+destinations = ["lake"]
+when = [{ type = "ORU^*" }, { path = "PID-3.4", one_of = ["WEST", "EAST"] }]
+
+[[feed.route]]
+destinations = ["lake"]
+otherwise = true
+
+[[destination]]"#;
+
+#[test]
+fn routes_are_compiled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let text = MINIMAL.replace("[[destination]]", ROUTES);
+    let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    assert!(checked.routers[&"adt".parse().unwrap()].names(&"lake".parse().unwrap()));
+    assert_eq!(checked.warnings, vec![]);
+    let partial = text.replace("otherwise = true", "when = [{ segment = \"ZPI\" }]");
+    let checked = check("g.toml", &partial, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    assert!(render(&checked.warnings).contains("goes nowhere"), "{}", render(&checked.warnings));
+}
+
+#[test]
+fn mistakes_in_routes_are_shown_where_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let text = r#"[gateway]
+id = "ward-3"
+
+[[feed]]
+name = "a"
+destinations = ["lake"]
+[feed.mllp]
+[[feed.route]]
+name = "same"
+destinations = ["lake", "lkae"]
+when = [
+    { type = "ADT^A01" },
+    { path = "PID3", equals = "x" },
+    { path = "PID-3", matches = "[" },
+]
+[[feed.route]]
+name = "same"
+destinations = []
+when_any = [{ }]
+otherwise = true
+
+[[feed]]
+name = "b"
+[feed.mqtt]
+url = "mqtt://127.0.0.1:1883"
+client_id = "w"
+topics = ["ward/+/plx"]
+profile = "bluetooth.plx"
+[[feed.route]]
+destinations = ["lake"]
+
+[[feed]]
+name = "c"
+[feed.mllp]
+listen = "127.0.0.1:0"
+[[feed.route]]
+destinations = ["lake"]
+when = [{ typ = "ADT^A01" }]
+
+[[feed]]
+name = "d"
+[feed.mllp]
+listen = "127.0.0.1:0"
+[[feed.route]]
+destinations = ["lake"]
+when = [{ type = 3 }]
+
+[[destination]]
+name = "lake"
+policy = "treatment"
+[destination.lakehouse]
+url = "https://landing.example:9443"
+ca = "ca.pem"
+certificate = "gw.pem"
+key = "gw.key"
+"#;
+    let findings = check("gateway.toml", text, dir.path()).unwrap_err();
+    insta::assert_snapshot!(render(&findings));
+}
+
 #[test]
 fn what_is_no_toml_is_said_with_its_place() {
     let findings = check("g.toml", "[gateway\nid = 3\n[[feed]\n", Path::new(".")).unwrap_err();

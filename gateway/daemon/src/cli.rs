@@ -262,6 +262,14 @@ pub(crate) enum Hl7 {
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
     },
+    /// Messages to the destinations that a feed's routes lead them to, and why.
+    Route {
+        #[command(flatten)]
+        config: Config,
+        /// The feed, where there are several.
+        #[arg(long)]
+        feed: Option<Slug>,
+    },
 }
 
 /// What a filter reads.

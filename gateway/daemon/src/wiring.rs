@@ -50,7 +50,7 @@ pub(crate) struct Built {
 
 /// Opens, binds and loads everything that can fail, before anything runs.
 pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Result<Built> {
-    let Checked { document, policies, .. } = checked;
+    let Checked { document, policies, routers, .. } = checked;
     let id = document.gateway.id.clone();
     let data_dir = document.gateway.data_dir.clone();
     std::fs::DirBuilder::new()
@@ -92,6 +92,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
             name: f.name.clone(),
             lane: f.lane,
             destinations: f.destinations.clone(),
+            routes: routers.get(&f.name).cloned(),
             device_topics: f.mqtt.as_ref().map(|m| m.topics.clone()).unwrap_or_default(),
         })
         .collect();

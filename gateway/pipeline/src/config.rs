@@ -5,6 +5,8 @@ use std::sync::Arc;
 use deid::Policy;
 use model::{Lane, RecordId, Slug};
 
+use crate::routing::Router;
+
 /// One feed.
 #[derive(Debug, Clone)]
 pub struct Feed {
@@ -14,8 +16,21 @@ pub struct Feed {
     pub lane: Lane,
     /// The destinations it is routed to; `None` for all.
     pub destinations: Option<Vec<Slug>>,
+    /// Which message goes where; it takes the place of `destinations`. HL7 feeds alone.
+    pub routes: Option<Arc<Router>>,
     /// Topic filters by which a device is named (MQTT feeds).
     pub device_topics: Vec<String>,
+}
+
+impl Feed {
+    /// Whether any of its records may go to the destination.
+    pub(crate) fn may_lead_to(&self, destination: &Slug) -> bool {
+        match (&self.routes, &self.destinations) {
+            (Some(routes), _) => routes.names(destination),
+            (None, Some(listed)) => listed.contains(destination),
+            (None, None) => true,
+        }
+    }
 }
 
 /// Where a new destination begins.

@@ -19,6 +19,7 @@ mod held;
 mod intake;
 mod journal;
 mod retention;
+pub mod routing;
 mod seen;
 mod shape;
 mod status;
@@ -97,6 +98,7 @@ pub struct Handle {
     held: Held,
     journal: Journal,
     watched: Arc<Vec<Watched>>,
+    feeds: Arc<HashMap<Slug, Feed>>,
 }
 
 impl<D: Destination + 'static> Pipeline<D> {
@@ -128,10 +130,10 @@ impl<D: Destination + 'static> Pipeline<D> {
         for route in routes {
             builder.add(route, &mut deliveries, &mut watched).await?;
         }
-        let Builder { spool, clock, held, journal, retention, .. } = builder;
+        let Builder { spool, clock, feeds, held, journal, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
         let watched = Arc::new(watched);
-        let handle = Handle { spool, clock, intake, seen, faults, held, journal, watched };
+        let handle = Handle { spool, clock, intake, seen, faults, held, journal, watched, feeds };
         Ok(Self { deliveries, retention, handle })
     }
 

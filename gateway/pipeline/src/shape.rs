@@ -52,7 +52,7 @@ impl Shaper {
             let why = "its feed is no longer in the configuration, so nothing says who may have it";
             return Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload));
         };
-        if feed.destinations.as_ref().is_some_and(|routes| !routes.contains(&self.destination)) {
+        if !feed.may_lead_to(&self.destination) {
             return Shaped::Skip(Reason::NotRouted);
         }
         let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
@@ -60,6 +60,11 @@ impl Shaper {
             Ok(clinical) => clinical,
             Err((reason, why)) => return Shaped::Hold(hold(id, reason, &why, None, envelope, payload)),
         };
+        if let (Some(routes), Clinical::Hl7(message)) = (&feed.routes, &clinical)
+            && !routes.leads(message, &self.destination)
+        {
+            return Shaped::Skip(Reason::NotRouted);
+        }
         let subject = self.subject(&clinical, device.as_deref());
         if let Some(subject) = subject
             && (held_now.contains(&subject)

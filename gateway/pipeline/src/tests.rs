@@ -2,4 +2,5 @@
 
 mod delivery;
 mod held;
+mod routing;
 pub(crate) mod support;

@@ -4,11 +4,12 @@
 //! went to a destination (ADR 0001). All of them lead here, and what landed is named as its row is. A name that this
 //! number never had belongs to another disk's record, and is refused: the wrong patient would be worse than no answer.
 
-use model::{Envelope, PolicyRef, Reason, RecordId, Slug, StreamEpoch, Timestamp, codec};
+use model::{Envelope, Format, PolicyRef, Provenance, Reason, RecordId, Slug, StreamEpoch, Timestamp, codec};
 use serde::Serialize;
 use spool::Entry;
 
 use crate::cursor::Settled;
+use crate::routing::Verdict;
 use crate::{Error, Handle, Watched};
 
 /// The life of one record. Names what an operator may see without the right to see patients: ids, times, sizes.
@@ -20,6 +21,9 @@ pub struct Trace {
     pub arrival: Option<Arrival>,
     /// What became of it, by destination.
     pub destinations: Vec<Fate>,
+    /// What the routes of its feed say of it today; what was committed stays as it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Verdict>,
 }
 
 /// How a record came.
@@ -112,23 +116,38 @@ impl Handle {
     /// # Errors
     /// [`Error::NotKept`] when this log never had it, or never under this name; storage errors.
     pub async fn trace(&self, id: RecordId) -> Result<Trace, Error> {
-        let arrival = match self.named(id).await? {
-            Some(Entry::Record(record)) => codec::decode::<Envelope>(&record.meta).ok().map(|e| Arrival {
-                feed: e.provenance.feed,
-                peer: e.provenance.peer,
-                received_at: e.provenance.received_at,
-                format: e.provenance.format.as_str(),
+        let (mut arrival, mut routes) = (None, Vec::new());
+        if let Some(Entry::Record(record)) = self.named(id).await?
+            && let Ok(Envelope { provenance, .. }) = codec::decode::<Envelope>(&record.meta)
+        {
+            routes = self.routes(&provenance, &record).await;
+            arrival = Some(Arrival {
+                feed: provenance.feed,
+                peer: provenance.peer,
+                received_at: provenance.received_at,
+                format: provenance.format.as_str(),
                 bytes: record.payload.len(),
-                origin: e.provenance.origin,
-            }),
-            _ => None,
-        };
+                origin: provenance.origin,
+            });
+        }
         let mut destinations = Vec::new();
         for watched in self.watched.iter().filter(|w| w.lane == id.lane) {
             let outcome = self.outcome(watched, id)?;
             destinations.push(Fate { destination: watched.destination.clone(), outcome });
         }
-        Ok(Trace { id, arrival, destinations })
+        Ok(Trace { id, arrival, destinations, routes })
+    }
+
+    /// What the routes of its feed say of a record today; nothing where the feed has none or it cannot be read.
+    async fn routes(&self, provenance: &Provenance, record: &spool::Record) -> Vec<Verdict> {
+        let Some(router) = self.feeds.get(&provenance.feed).and_then(|f| f.routes.as_ref()) else {
+            return Vec::new();
+        };
+        if provenance.format != Format::Hl7v2 {
+            return Vec::new();
+        }
+        let Ok(payload) = record.payload.bytes().await else { return Vec::new() };
+        hl7::Message::parse(payload).map(|message| router.explain(&message)).unwrap_or_default()
     }
 
     /// The entry of this name.

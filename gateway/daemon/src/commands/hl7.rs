@@ -1,4 +1,4 @@
-//! `wardgate hl7 parse|ack|fhir`: filters over HL7 v2 files.
+//! `wardgate hl7 parse|ack|fhir|route`: filters over HL7 v2 files.
 
 use std::io::Read as _;
 
@@ -21,6 +21,7 @@ pub(crate) fn hl7(command: Hl7) -> anyhow::Result<()> {
         Hl7::Fhir { report, trace, zone, key_file } => {
             super::hl7_fhir::convert(&input, report.as_deref(), trace, &zone, key_file.as_deref())
         }
+        Hl7::Route { config, feed } => super::hl7_route::route(&input, &config.config, feed.as_ref()),
     }
 }
 

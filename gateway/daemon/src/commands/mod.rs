@@ -6,6 +6,7 @@ mod faults;
 mod held;
 mod hl7;
 mod hl7_fhir;
+mod hl7_route;
 mod run;
 mod self_test;
 mod send;

@@ -70,5 +70,25 @@ pub(crate) async fn trace(config: &Path, id: RecordId, as_json: bool) -> anyhow:
         };
         out.push_str(&format!("  {:<9} {what}\n", at("destination")));
     }
+    let routes = trace.get("routes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if !routes.is_empty() {
+        out.push_str("  by the routes of today:\n");
+    }
+    for route in routes {
+        let names: Vec<&str> = route
+            .get("destinations")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let fits = if route.get("fits") == Some(&Value::Bool(true)) { "fits" } else { "does not fit" };
+        out.push_str(&format!(
+            "    {} -> {}: {fits}: {}\n",
+            text(route, "route"),
+            names.join(", "),
+            text(route, "because")
+        ));
+    }
     print(&out)
 }

@@ -160,7 +160,13 @@ pub(super) fn slug(name: &str) -> Slug {
 
 pub(super) fn feed(name: &str, destinations: Option<&[&str]>) -> Feed {
     let destinations = destinations.map(|d| d.iter().map(|n| slug(n)).collect());
-    Feed { name: slug(name), lane: Lane::Clinical, destinations, device_topics: vec!["ward/+/plx".into()] }
+    Feed {
+        name: slug(name),
+        lane: Lane::Clinical,
+        destinations,
+        routes: None,
+        device_topics: vec!["ward/+/plx".into()],
+    }
 }
 
 pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<Landing> {
