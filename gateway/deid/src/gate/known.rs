@@ -22,6 +22,8 @@ const CUT_DIGITS_MIN: usize = 7;
 const THIS_YEAR_MIN: i16 = 2026;
 /// Digits of a telephone number without its area.
 const TELEPHONE_DIGITS: usize = 7;
+/// Digits of one with its country and area.
+const COUNTRY_AREA_AND_NUMBER_DIGITS: usize = 11;
 
 /// What a field holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -335,6 +337,30 @@ impl Known {
         };
         let born = is_birth(&whole) || !numeric && words().any(is_birth);
         born.then_some(HitKind::BirthDate)
+    }
+}
+
+impl Known {
+    /// What of the record a whole field is, where its delimiters cut it into numbers: `778^-^8123`, `617~5550143`.
+    pub(super) fn find_cut(&self, field: &[u8], delimiters: Delimiters) -> Option<HitKind> {
+        let cut = field.iter().any(|b| delimiters.cuts(*b));
+        if !cut || !field.iter().all(|b| delimiters.cuts(*b) || is_numeric(std::slice::from_ref(b))) {
+            return None;
+        }
+        let number = digits(field);
+        if number.len() < CUT_DIGITS_MIN {
+            return None;
+        }
+        let local = number.len().checked_sub(TELEPHONE_DIGITS).and_then(|at| number.get(at..));
+        if self.ids.contains(&number) {
+            Some(HitKind::Identifier)
+        } else if number.len() <= COUNTRY_AREA_AND_NUMBER_DIGITS
+            && local.is_some_and(|local| self.telephones.contains(local))
+        {
+            Some(HitKind::Telephone)
+        } else {
+            self.birth_dates.contains(&number).then_some(HitKind::BirthDate)
+        }
     }
 }
 

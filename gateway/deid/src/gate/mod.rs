@@ -8,7 +8,8 @@
 //! **What is known**: names (words of [`NAME_LETTERS_MIN`] letters and more), identifiers
 //! ([`ID_CHARACTERS_MIN`] characters and more), words of streets and under `safe-harbor` of cities
 //! ([`STREET_LETTERS_MIN`]), telephone numbers, birth dates in five orders, and the birth year of who is over
-//! 89. They are looked for as whole words and whole values, whatever their case and punctuation.
+//! 89. They are looked for as whole words and whole values, whatever their case and punctuation; numbers also where a field's
+//! delimiters cut them (`778^-^8123`).
 //!
 //! **What is not**: words that are also units, codes and fillers (`/min`, `ALT`, `UNK`), where they stand alone;
 //! numbers that read as a year or are one digit again and again; in a limited data set, towns named like people
@@ -213,6 +214,11 @@ impl Gate {
                     && (line.starts_with(b"OBX") && column.field == 4)
                     && patterns::is_containment(value);
                 if let Some(kind) = found.filter(|_| !sub_id) {
+                    return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
+                }
+            }
+            for (begin, field) in text::fields(line, delimiters).filter(|_| !header) {
+                if let Some(kind) = self.known.find_cut(field, delimiters) {
                     return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
                 }
             }

@@ -75,6 +75,24 @@ fn known_strings_are_found_in_any_spelling() {
 }
 
 #[test]
+fn numbers_are_found_however_a_field_cuts_them() {
+    for (value, kind) in [
+        ("^123^-^456789", Some(HitKind::Identifier)),
+        ("123~456~789", Some(HitKind::Identifier)),
+        ("^555^-^0143", Some(HitKind::Telephone)),
+        ("617^555^0143", Some(HitKind::Telephone)),
+        ("1&931^02~07", Some(HitKind::BirthDate)),
+        ("95^123456789^97", Some(HitKind::Identifier)),
+        ("95^96^97^98", None),
+        ("12345678^9^1", None),
+        ("120^/^80", None),
+        ("^1^:^128", None),
+    ] {
+        assert_eq!(found_in(value, Label::SafeHarbor), kind, "{value}");
+    }
+}
+
+#[test]
 fn safe_harbor_also_knows_providers_cities_and_births() {
     for (value, kind) in [
         ("Hollowell", HitKind::Name),

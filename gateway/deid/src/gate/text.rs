@@ -32,7 +32,7 @@ impl Delimiters {
         })
     }
 
-    const fn cuts(self, byte: u8) -> bool {
+    pub(super) const fn cuts(self, byte: u8) -> bool {
         byte == self.field || byte == self.component || byte == self.repetition || byte == self.subcomponent
     }
 }
@@ -40,6 +40,11 @@ impl Delimiters {
 /// Lines that are not empty, with where they begin. CR and LF both end one.
 pub(super) fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     pieces(text, |b| matches!(b, b'\r' | b'\n')).filter(|(_, line)| !line.is_empty())
+}
+
+/// The fields of a line, with where they begin in it; the first is the segment's name.
+pub(super) fn fields(line: &[u8], delimiters: Delimiters) -> impl Iterator<Item = (usize, &[u8])> {
+    pieces(line, move |b| b == delimiters.field)
 }
 
 /// What stands between delimiters, with where it begins in the line.

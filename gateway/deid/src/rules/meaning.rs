@@ -195,6 +195,8 @@ mod tests {
             ("X^p\\X41\\ge^L", Meaning::Other),
             ("X^\\X41\\ge^L", Meaning::PerhapsAge),
             ("59576-9^BMI percentile for age^LN", Meaning::Other),
+            ("ALTER^Alter des Patienten^L", Meaning::PerhapsAge),
+            ("X^Altered mental status^L", Meaning::Other),
             ("DOSAGE^Triage average^L", Meaning::Other),
             ("DOB^^L", Meaning::BirthDate),
             ("X^Date of birth^L", Meaning::BirthDate),
