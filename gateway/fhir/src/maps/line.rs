@@ -40,7 +40,7 @@ pub(crate) enum How {
     /// A reference to the current resource of a type.
     Current(Name),
     Primitive(Primitive),
-    /// A code, translated; a code that is not in the table cannot be placed.
+    /// A code, translated; a code that is not in the table becomes a tag of the resource.
     Code(usize),
     /// A coded value, its vocabulary.
     Coded(Coded, Option<usize>),
@@ -73,6 +73,8 @@ pub(crate) enum Primitive {
     Date,
     DateTime,
     Instant,
+    /// A `dateTime` where a time of day was said.
+    TimedDateTime,
     Time,
     Decimal,
     Integer,
@@ -109,6 +111,8 @@ pub(crate) enum Native {
     MessageEvent,
     /// ED or RP as an Attachment.
     Attachment,
+    /// The number of the segment: what it was made from is named by it in the Provenance.
+    SetId,
 }
 
 /// When a line or a section applies.
@@ -139,6 +143,7 @@ impl Primitive {
             "date" => Self::Date,
             "dateTime" => Self::DateTime,
             "instant" => Self::Instant,
+            "dateTime-if-timed" => Self::TimedDateTime,
             "time" => Self::Time,
             "decimal" => Self::Decimal,
             "integer" => Self::Integer,
@@ -154,7 +159,7 @@ impl Primitive {
 impl Native {
     /// Whether it wants a field with all its repetitions and puts what it makes where it belongs by itself.
     pub(crate) const fn takes_the_field(self) -> bool {
-        matches!(self, Self::ObservationValue | Self::DocumentContent)
+        matches!(self, Self::ObservationValue | Self::DocumentContent | Self::SetId)
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -171,6 +176,7 @@ impl Native {
             "unit" => Self::Unit,
             "message-event" => Self::MessageEvent,
             "attachment" => Self::Attachment,
+            "set-id" => Self::SetId,
             _ => return None,
         })
     }

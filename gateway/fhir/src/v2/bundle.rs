@@ -77,16 +77,25 @@ impl Run<'_, '_> {
             ),
             ("who", who),
         ]);
-        let entity = Object::from([
-            ("role", Json::text("source")),
-            ("what", Object::from([("identifier", record.into())]).into()),
-        ]);
+        let entity = |identifier: Object| -> Json {
+            Object::from([
+                ("role", Json::text("source")),
+                ("what", Object::from([("identifier", identifier.into())]).into()),
+            ])
+            .into()
+        };
+        let mut entities = vec![entity(record)];
+        for (name, number) in std::mem::take(&mut self.segments_named) {
+            let system = format!("urn:wardgate:gateway:{gateway}:record:{}:{name}", self.context.record);
+            entities
+                .push(entity(Object::from([("system", Json::Text(system)), ("value", Json::Text(number))])));
+        }
         let body = Object::from([
             ("target", Json::Array(targets)),
             ("recorded", Json::Text(self.context.recorded_at.to_string())),
             ("activity", coding("urn:wardgate:activity", "v2-to-fhir")),
             ("agent", Json::Array(vec![agent.into()])),
-            ("entity", Json::Array(vec![entity.into()])),
+            ("entity", Json::Array(entities)),
         ]);
         let key = format!("{gateway}/{}#provenance", self.context.record);
         let (id, _) = self.identify("Provenance", Some(key), true);

@@ -47,7 +47,7 @@ impl<'m> Run<'_, 'm> {
             Native::Unit => self.unit(node, official).map(Json::from),
             Native::MessageEvent => self.event(node, official),
             Native::Attachment => self.attachment(node, official).map(Json::from),
-            Native::ObservationValue | Native::DocumentContent => None,
+            Native::ObservationValue | Native::DocumentContent | Native::SetId => None,
         }
     }
 
@@ -62,8 +62,17 @@ impl<'m> Run<'_, 'm> {
         match native {
             Native::ObservationValue => self.observation_value(field, object, official),
             Native::DocumentContent => self.document_content(field, object, official),
+            Native::SetId => self.set_id(field, official),
             _ => {}
         }
+    }
+
+    /// Names the segment under way as something that the resources were made from.
+    fn set_id(&mut self, field: Node<'_, 'm>, official: bool) {
+        let Some(cut) = self.cuts.get(self.at) else { return };
+        self.segments_named.push((cut.name.to_string(), field.joined()));
+        let path = format!("entity[{}].what.identifier.value", self.segments_named.len());
+        self.take_absolute(field, official, &format!("Provenance.{path}"));
     }
 
     /// HD or the last components of EI: the universal id as a URI, by its type.

@@ -219,6 +219,12 @@ fn append(
     }
     let list = object.array(name)?;
     let done = !elements.is_empty();
+    // The same once more says nothing more.
+    if let [one] = elements.as_slice()
+        && let Some(there) = list.iter().position(|element| element == one)
+    {
+        return Some(there);
+    }
     list.append(&mut elements);
     if list.is_empty() {
         object.remove(name);

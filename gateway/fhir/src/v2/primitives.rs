@@ -17,6 +17,11 @@ pub(crate) fn convert(kind: Primitive, text: &str, offset: Offset) -> Option<Jso
         Primitive::Oid => Json::text(oid(text)?),
         Primitive::Date => Json::text(Moment::parse(text)?.date()),
         Primitive::DateTime => Json::text(Moment::parse(text)?.date_time(offset)),
+        Primitive::TimedDateTime => {
+            let moment = Moment::parse(text)?;
+            moment.clock?;
+            Json::text(moment.date_time(offset))
+        }
         Primitive::Instant => Json::text(Moment::parse(text)?.instant(offset)?),
         Primitive::Time => Json::text(time(text)?),
         Primitive::Decimal => Json::Number(decimal(text)?),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::coded::is_code;
 use super::ids::{Identity, Ids, uuid};
 use super::leaves::{Cut, Leaf, Level, Node};
 use super::place::{Labels, merge, place};
@@ -30,6 +31,8 @@ pub(crate) struct Pending {
     path: String,
     /// The path begins with a resource already.
     absolute: bool,
+    /// For a code that no table translates: the table's system, and the code.
+    untranslated: Option<(String, String)>,
 }
 
 pub(crate) struct Run<'c, 'm> {
@@ -53,6 +56,8 @@ pub(crate) struct Run<'c, 'm> {
     positional: usize,
     /// Members of the Bundle itself.
     pub(crate) bundle_members: Object,
+    /// Segments with a number of their own: name and number.
+    pub(crate) segments_named: Vec<(String, String)>,
 }
 
 impl<'c, 'm> Run<'c, 'm> {
@@ -85,6 +90,7 @@ impl<'c, 'm> Run<'c, 'm> {
             depth: 0,
             positional: 0,
             bundle_members: Object::new(),
+            segments_named: Vec::new(),
         })
     }
 
@@ -156,6 +162,7 @@ impl<'c, 'm> Run<'c, 'm> {
         let root = if self.context.trace { kind.to_string() } else { String::new() };
         self.pending.clear();
         self.lines(&section.lines, cut.node(), &mut body, true);
+        self.tags(&mut body, 0);
         if let Some(resource) = self.resources.get_mut(index) {
             resource.body = body;
         }
@@ -386,6 +393,10 @@ impl<'c, 'm> Run<'c, 'm> {
             return;
         }
         let value = self.value(&line.how, node, official);
+        if let (None, How::Code(table)) = (&value, &line.how) {
+            self.untranslated(*table, node);
+            return;
+        }
         let mut path = self.context.trace.then(String::new);
         let placed = value.is_some_and(|value| {
             place(object, &line.target, &line.with, labels, repetition, value, &mut path)
@@ -398,6 +409,20 @@ impl<'c, 'm> Run<'c, 'm> {
         if let Some(path) = path {
             for pending in self.pending.iter_mut().skip(base).filter(|p| !p.absolute) {
                 pending.path = join(&path, &pending.path);
+            }
+        }
+    }
+
+    fn untranslated(&mut self, table: usize, node: Node<'_, 'm>) {
+        let node = node.first_leaf();
+        let from = self.maps.table(table).and_then(|t| t.from.as_deref()).unwrap_or_default();
+        if let Some(code) = node.text().filter(|code| is_code(code)) {
+            let digits = from.rsplit("v2-").next().unwrap_or_default();
+            let system = format!("urn:wardgate:hl7v2:table:{digits}");
+            let code = code.to_owned();
+            self.take(node, false, "");
+            if let Some(pending) = self.pending.last_mut() {
+                pending.untranslated = Some((system, code));
             }
         }
     }
@@ -436,6 +461,7 @@ impl<'c, 'm> Run<'c, 'm> {
                 if !map.is_resource {
                     return Some(object.into());
                 }
+                self.tags(&mut object, base);
                 let key = self.key(&map.key, node).map(|key| format!("{}|{key}", map.variant));
                 self.intern(&map.target, key, object, base)
             }
@@ -509,7 +535,52 @@ impl<'c, 'm> Run<'c, 'm> {
     pub(crate) fn take(&mut self, node: Node<'_, 'm>, official: bool, path: &str) {
         for leaf in node.leaves {
             let path = if self.context.trace { path.to_owned() } else { String::new() };
-            self.pending.push(Pending { leaf: leaf.number, official, path, absolute: false });
+            self.pending.push(Pending {
+                leaf: leaf.number,
+                official,
+                path,
+                absolute: false,
+                untranslated: None,
+            });
+        }
+    }
+
+    /// The same, with a path that begins with a resource.
+    pub(crate) fn take_absolute(&mut self, node: Node<'_, 'm>, official: bool, path: &str) {
+        let base = self.pending.len();
+        self.take(node, official, path);
+        for pending in self.pending.iter_mut().skip(base) {
+            pending.absolute = true;
+        }
+    }
+
+    /// Codes under way that no table translates become tags of the resource: a closed list of R4 cannot hold them, and
+    /// what the sender wrote is not to be lost.
+    fn tags(&mut self, body: &mut Object, base: usize) {
+        if !self.pending.iter().skip(base).any(|pending| pending.untranslated.is_some()) {
+            return;
+        }
+        let mut from = base;
+        while let Some(pending) = self.pending.get_mut(from) {
+            let Some((system, code)) = pending.untranslated.take() else {
+                from += 1;
+                continue;
+            };
+            let leaf = pending.leaf;
+            let elsewhere = self.ways.get(leaf).is_some_and(Option::is_some)
+                || self.pending.iter().enumerate().any(|(n, p)| n != from && p.leaf == leaf);
+            if elsewhere {
+                self.pending.remove(from);
+                continue;
+            }
+            let tag = Object::from([("system", Json::Text(system)), ("code", Json::Text(code))]);
+            let steps = [Step::Member(Name::from("meta")), Step::Append(Name::from("tag"))];
+            let mut path = self.context.trace.then(String::new);
+            place(body, &steps, &[], &mut Labels::new(), 1, tag.into(), &mut path);
+            if let (Some(pending), Some(path)) = (self.pending.get_mut(from), path) {
+                pending.path = path;
+            }
+            from += 1;
         }
     }
 
