@@ -5,6 +5,7 @@
 //! read.
 
 mod certificates;
+mod destination;
 mod routes;
 
 use std::collections::{BTreeMap, HashMap};
@@ -149,6 +150,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     for Section { value: destination, span, index } in &destinations {
         c.destination(&table, *index, destination, span, base, gateway.as_ref(), &own, &mut compiled);
     }
+    c.vain_routes(&table, &feeds, &destinations);
     c.listeners(&table, &feeds, web.as_ref(), operations.as_ref());
     if feeds.is_empty() {
         c.warn(0..0, "there is no feed: nothing will come in", "add [[feed]] with a name and [feed.mllp]");
@@ -362,87 +364,6 @@ impl Checker<'_> {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call, and each argument is another part of the document"
-    )]
-    fn destination(
-        &mut self,
-        table: &DeTable<'_>,
-        n: usize,
-        destination: &Destination,
-        span: &Range<usize>,
-        base: &Path,
-        gateway: Option<&Gateway>,
-        own: &BTreeMap<String, PathBuf>,
-        compiled: &mut HashMap<String, Arc<Policy>>,
-    ) {
-        let within = |keys: &[&str]| at(table, "destination", n, keys).unwrap_or_else(|| span.clone());
-        let name = destination.policy.as_str();
-        if !own.contains_key(name) {
-            if let Some(policy) = Policy::builtin(name) {
-                compiled.insert(name.to_owned(), Arc::new(policy));
-            } else {
-                let known: Vec<&str> =
-                    BUILT_IN_POLICIES.into_iter().chain(own.keys().map(String::as_str)).collect();
-                let (message, hint) = if name == "none" {
-                    let hint = "`treatment` passes everything on, and says so in every batch";
-                    ("`none` is not a policy".to_owned(), hint.to_owned())
-                } else {
-                    let hint = did_you_mean(name, &known).unwrap_or_else(|| list("policies", &known));
-                    (format!("there is no policy `{name}`"), hint)
-                };
-                self.error(within(&["policy"]), message, Some(hint));
-            }
-        }
-        let b = &destination.batch;
-        let ranges = [
-            ("records_max", b.records_max as u64, 1, 20_000),
-            ("bytes_max", b.bytes_max as u64, 64 << 10, 16 << 20),
-            ("linger_ms", b.linger_ms, 0, 60_000),
-        ];
-        for (key, value, min, max) in ranges {
-            if !(min..=max).contains(&value) {
-                self.error(within(&["batch", key]), format!("{key} is {min} to {max}"), None);
-            }
-        }
-        let Some(lakehouse) = &destination.lakehouse else {
-            self.error(
-                span.clone(),
-                format!("destination `{}` does not say how it is reached", destination.name),
-                Some("add [destination.lakehouse] with url, ca, certificate and key below it".into()),
-            );
-            return;
-        };
-        if let Err(why) = lakehouse.check() {
-            self.error(within(&["lakehouse", "url"]), why.to_string(), None);
-        }
-        if let Err(e) = tls::load_ca(&base.join(&lakehouse.ca)) {
-            self.error(within(&["lakehouse", "ca"]), e.to_string(), None);
-        }
-        match tls::Identity::load(&base.join(&lakehouse.certificate), &base.join(&lakehouse.key)) {
-            Err(e) => self.error(within(&["lakehouse", "certificate"]), e.to_string(), None),
-            Ok(identity) => {
-                if let Some(gateway) = gateway {
-                    let named = tls::peer_gateway(identity.chain());
-                    if named.as_ref().ok() != Some(&gateway.id) {
-                        let message = match named {
-                            Ok(other) => format!(
-                                "the certificate names gateway `{other}`, the box is `{}`",
-                                gateway.id
-                            ),
-                            Err(e) => e.to_string(),
-                        };
-                        let hint =
-                            format!("the certificate needs the SAN URI {}", tls::gateway_uri(&gateway.id));
-                        self.error(within(&["lakehouse", "certificate"]), message, Some(hint));
-                    }
-                }
-                self.shown(within(&["lakehouse", "certificate"]), identity);
-            }
-        }
-    }
-
     fn listeners(
         &mut self,
         table: &DeTable<'_>,
@@ -549,6 +470,10 @@ fn resolve(document: &mut Document, base: &Path) {
             fix(&mut lakehouse.ca);
             fix(&mut lakehouse.certificate);
             fix(&mut lakehouse.key);
+        }
+        if let Some(tls) = destination.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
+            fix(&mut tls.ca);
+            tls.certificate.iter_mut().chain(&mut tls.key).for_each(fix);
         }
     }
 }

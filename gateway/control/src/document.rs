@@ -94,11 +94,11 @@ pub struct Feed {
     pub mqtt: Option<sources::mqtt::Config>,
 }
 
-/// Where records go, and what of them.
+/// Where records go, and what of them. Exactly one of `lakehouse` and `mllp`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
-    /// Its name, as the landing knows it too.
+    /// Its name; of a lakehouse as the landing knows it too.
     pub name: Slug,
     /// The policy that decides what it may have. `treatment` passes everything on.
     pub policy: String,
@@ -111,6 +111,20 @@ pub struct Destination {
     /// A Wardgate landing.
     #[serde(default)]
     pub lakehouse: Option<forward::lakehouse::Config>,
+    /// Another HL7 v2 receiver, over MLLP: an interface engine, a RIS, a laboratory system.
+    #[serde(default)]
+    pub mllp: Option<forward::mllp::Config>,
+}
+
+impl Destination {
+    /// Its kind; `None` of a document that [`crate::check()`] would refuse.
+    pub fn kind(&self) -> Option<forward::Config> {
+        match (&self.lakehouse, &self.mllp) {
+            (Some(lakehouse), None) => Some(forward::Config::Lakehouse(lakehouse.clone())),
+            (None, Some(mllp)) => Some(forward::Config::Mllp(mllp.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// Where a new destination begins: `now`, `oldest`, or a record's name such as `clinical-1-42`.

@@ -358,3 +358,42 @@ fn the_examples_of_the_pages_are_documents() {
     let others: Vec<&Finding> = findings.iter().filter(|f| !about_files(f)).collect();
     assert!(others.is_empty(), "{}", render(&findings));
 }
+
+#[test]
+fn an_mllp_destination_is_checked_and_device_feeds_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let base = MINIMAL.split("[[destination]]").next().unwrap();
+    let with = |mllp: &str| {
+        let text = format!(
+            "{base}[[destination]]\nname = \"ris\"\npolicy = \"treatment\"\n[destination.mllp]\n{mllp}"
+        );
+        check("gateway.toml", &text, dir.path())
+    };
+    let checked = with(
+        "to = \"ris.example\"\n[destination.mllp.tls]\nca = \"ca.pem\"\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\n",
+    )
+    .unwrap_or_else(|f| panic!("{}", render(&f)));
+    assert_eq!(checked.warnings, vec![]);
+    let tls = checked.document.destinations[0].mllp.as_ref().unwrap().tls.as_ref().unwrap();
+    assert_eq!((&tls.ca, tls.key.as_ref()), (&dir.path().join("ca.pem"), Some(&dir.path().join("gw.key"))));
+    for (mllp, words) in [
+        ("to = \"ris:hl7\"\n", "write host:port"),
+        ("to = \"ris\"\nanswer_timeout_s = 0\n", "answer_timeout_s is 0"),
+        ("to = \"ris\"\nwindow = 4\n", "no key `window`"),
+        ("to = \"ris\"\n[destination.mllp.tls]\nca = \"gone.pem\"\n", "gone.pem"),
+        (
+            "to = \"ris\"\n[destination.lakehouse]\nurl = \"https://l\"\nca = \"ca.pem\"\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\n",
+            "both lakehouse and mllp",
+        ),
+    ] {
+        let findings = render(&with(mllp).unwrap_err());
+        assert!(findings.contains(words), "{mllp}: {findings}");
+    }
+    let text = "[gateway]\nid = \"ward-3\"\n[[feed]]\nname = \"oximeters\"\ndestinations = [\"ris\"]\n[feed.mqtt]\nurl = \"mqtt://127.0.0.1\"\nclient_id = \"ward-3\"\ntopics = [\"ward/+/plx\"]\nprofile = \"PROFILE\"\n[[destination]]\nname = \"ris\"\npolicy = \"treatment\"\n[destination.mllp]\nto = \"ris\"\n";
+    let catalogue = profile::Catalogue::builtin().unwrap();
+    let text = text.replace("PROFILE", catalogue.ids().next().unwrap());
+    let checked = check("gateway.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let said = render(&checked.warnings);
+    assert!(said.contains("brings no HL7 v2") && said.contains("not-routed"), "{said}");
+}

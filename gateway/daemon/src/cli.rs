@@ -1,6 +1,5 @@
 //! The command line. Exit codes: 0 fine, 1 finding, 2 usage, 3 not reachable.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -296,13 +295,4 @@ pub(crate) enum Deid {
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
     },
-}
-
-/// An address given on the command line.
-pub(crate) fn resolve(to: &str) -> anyhow::Result<SocketAddr> {
-    use std::net::ToSocketAddrs;
-    to.to_socket_addrs()
-        .map_err(|e| anyhow::anyhow!("{to}: {e}; give HOST:PORT"))?
-        .next()
-        .ok_or_else(|| anyhow::anyhow!("{to} has no address"))
 }

@@ -69,11 +69,11 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
     for d in &document.destinations {
         let policy =
             policies.get(&d.policy).ok_or_else(|| anyhow!("policy {} was not compiled", d.policy))?;
-        let lakehouse = d.lakehouse.clone().ok_or_else(|| anyhow!("destination {} has no kind", d.name))?;
-        let destination = Arc::new(forward::Config::Lakehouse(lakehouse).build(&d.name, &connections)?);
+        let kind = d.kind().ok_or_else(|| anyhow!("destination {} has no kind", d.name))?;
+        let destination = Arc::new(kind.build(&d.name, &connections)?);
         targets.push(Target {
             name: d.name.clone(),
-            kind: "lakehouse",
+            kind: destination.kind(),
             policy: d.policy.clone(),
             destination: Arc::clone(&destination),
         });

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::task::TaskTracker;
 
-use crate::{Committed, Destination, Release, SendError, check, lakehouse};
+use crate::{Committed, Destination, Nature, Release, SendError, check, lakehouse, mllp};
 
 /// A destination as written in the configuration; `kind` says which.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +14,8 @@ use crate::{Committed, Destination, Release, SendError, check, lakehouse};
 pub enum Config {
     /// The lakehouse landing, over HTTP/2 with mutual TLS.
     Lakehouse(lakehouse::Config),
+    /// Another HL7 v2 receiver.
+    Mllp(mllp::Config),
 }
 
 impl Config {
@@ -24,6 +26,7 @@ impl Config {
     pub fn check(&self) -> Result<(), BuildError> {
         match self {
             Self::Lakehouse(config) => config.check().map(drop).map_err(BuildError::Lakehouse),
+            Self::Mllp(config) => config.check().map_err(BuildError::Mllp),
         }
     }
 
@@ -37,6 +40,7 @@ impl Config {
             Self::Lakehouse(config) => {
                 config.build(name, tasks).map(AnyDestination::Lakehouse).map_err(BuildError::Lakehouse)
             }
+            Self::Mllp(config) => config.build().map(AnyDestination::Mllp).map_err(BuildError::Mllp),
         }
     }
 }
@@ -47,6 +51,9 @@ pub enum BuildError {
     /// A lakehouse.
     #[error(transparent)]
     Lakehouse(#[from] lakehouse::BuildError),
+    /// An HL7 v2 receiver.
+    #[error(transparent)]
+    Mllp(#[from] mllp::BuildError),
 }
 
 /// A destination of any kind.
@@ -54,13 +61,24 @@ pub enum BuildError {
 pub enum AnyDestination {
     /// The lakehouse landing.
     Lakehouse(lakehouse::Client),
+    /// Another HL7 v2 receiver.
+    Mllp(mllp::Sender),
 }
 
 impl AnyDestination {
+    /// The name of its kind on pages: `lakehouse`, `mllp`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Lakehouse(_) => "lakehouse",
+            Self::Mllp(_) => "mllp",
+        }
+    }
+
     /// The gateway that we are in the eyes of the destination, where it has a notion of that.
     pub fn gateway(&self) -> Option<&Slug> {
         match self {
             Self::Lakehouse(client) => Some(client.gateway()),
+            Self::Mllp(_) => None,
         }
     }
 
@@ -68,26 +86,37 @@ impl AnyDestination {
     pub fn rotating(&self) -> Option<&std::sync::Arc<tls::Rotating>> {
         match self {
             Self::Lakehouse(client) => Some(client.rotating()),
+            Self::Mllp(sender) => sender.rotating(),
         }
     }
 }
 
 impl Destination for AnyDestination {
+    fn nature(&self) -> Nature {
+        match self {
+            Self::Lakehouse(client) => client.nature(),
+            Self::Mllp(sender) => sender.nature(),
+        }
+    }
+
     async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {
         match self {
             Self::Lakehouse(client) => client.open(lane, request).await,
+            Self::Mllp(sender) => sender.open(lane, request).await,
         }
     }
 
     async fn send(&self, batch: &Batch<Release>) -> Result<Committed, SendError> {
         match self {
             Self::Lakehouse(client) => client.send(batch).await,
+            Self::Mllp(sender) => sender.send(batch).await,
         }
     }
 
     async fn test(&self) -> check::Report {
         match self {
             Self::Lakehouse(client) => client.test().await,
+            Self::Mllp(sender) => sender.test().await,
         }
     }
 }

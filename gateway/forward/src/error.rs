@@ -30,6 +30,21 @@ pub enum SendError {
         /// One sentence.
         why: String,
     },
+    /// The destination could not take the record now, and said so: nothing was taken.
+    #[error("not taken: {why}")]
+    Declined {
+        /// One sentence, without content.
+        why: String,
+    },
+    /// The destination will never take this record, or it cannot be sent there: it is to be held for a person, and
+    /// the stream goes on.
+    #[error("record {seq} is rejected: {why}")]
+    Rejected {
+        /// Which record of the batch.
+        seq: Seq,
+        /// For the person: one sentence, without content.
+        why: String,
+    },
     /// The batch does not begin at the next number.
     #[error("out of order: the destination expects number {expected}")]
     OutOfOrder {
@@ -66,13 +81,21 @@ impl SendError {
             // A 503 may come after the first of several tables took the rows; a number expected beyond ours
             // tells of an earlier attempt.
             Self::Unknown { .. } | Self::Busy { .. } | Self::OtherRange(_) | Self::OutOfOrder { .. } => true,
-            Self::Unreachable { .. } | Self::Fenced | Self::Refused { .. } | Self::Encode(_) => false,
+            Self::Unreachable { .. }
+            | Self::Declined { .. }
+            | Self::Rejected { .. }
+            | Self::Fenced
+            | Self::Refused { .. }
+            | Self::Encode(_) => false,
         }
     }
 
     /// Whether time alone can cure it.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. } | Self::Unknown { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::Unknown { .. } | Self::Declined { .. }
+        )
     }
 }
 
@@ -97,6 +120,9 @@ pub enum EncodeError {
         /// After compression.
         bytes: usize,
     },
+    /// It holds more records than one answer can stand for.
+    #[error("it holds more than one record, and the destination answers each")]
+    TooManyRecords,
     /// No request can be formed for it.
     #[error("no request can be formed for it")]
     Request,

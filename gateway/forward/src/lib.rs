@@ -16,8 +16,10 @@
 
 pub mod check;
 mod destination;
+mod dial;
 mod error;
 pub mod lakehouse;
+pub mod mllp;
 pub mod retry;
 
 use std::future::Future;
@@ -29,8 +31,22 @@ pub use deid::Release;
 pub use destination::{AnyDestination, BuildError, Config};
 pub use error::{EncodeError, SendError};
 
+/// What a destination is like, as far as the pipeline has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nature {
+    /// It knows how far each stream is committed, and answers [`Destination::open`] with that. Where not, the
+    /// cursor on this box is the only truth, a batch holds one record at most, and nothing is opened before there is
+    /// something to send.
+    pub remembers: bool,
+    /// It takes HL7 v2 messages and nothing else.
+    pub hl7_only: bool,
+}
+
 /// A place that releases go to.
 pub trait Destination: Send + Sync {
+    /// What it is like.
+    fn nature(&self) -> Nature;
+
     /// Presents a lane's log: asks for its epoch and how far its stream is committed. Also the way to learn the
     /// outcome after [`SendError::Unknown`]. Repeating it changes nothing. Cancel safe.
     ///
@@ -57,10 +73,11 @@ pub trait Destination: Send + Sync {
 /// A batch has landed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// What the destination committed. Where its manifest hash differs from ours, an earlier attempt was
-    /// committed and stands: to be audited.
-    pub landed: Landed,
-    /// Manifest hash of what was sent: lower-case hex SHA-256 of the uncompressed batch.
+    /// What the destination says it committed. Where its manifest hash differs from ours, an earlier attempt was
+    /// committed and stands: to be audited. `None` of one that says no more than yes; it took what was sent.
+    pub landed: Option<Landed>,
+    /// Manifest hash of what was sent: lower-case hex SHA-256 of the uncompressed batch; over MLLP of the message,
+    /// and empty where there was none.
     pub manifest_sha256: String,
     /// Size of the batch before compression, in bytes.
     pub bytes_raw: u64,
@@ -71,6 +88,6 @@ pub struct Committed {
 impl Committed {
     /// Whether what was committed is what was sent this time.
     pub fn is_ours(&self) -> bool {
-        self.landed.manifest_sha256 == self.manifest_sha256
+        self.landed.as_ref().is_none_or(|landed| landed.manifest_sha256 == self.manifest_sha256)
     }
 }

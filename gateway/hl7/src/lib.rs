@@ -19,6 +19,7 @@ mod asked;
 pub mod batch;
 mod delimiters;
 mod escape;
+pub mod exchange;
 pub mod fuzz;
 mod header;
 mod message;

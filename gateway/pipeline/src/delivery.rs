@@ -7,6 +7,11 @@
 //!   is committed; if not, the batch is built anew under today's policy.
 //! - What is held stands in the held log before its number is sent as skipped.
 //! - The log may let a range go only after the cursor over it is durable.
+//! - What the destination itself rejects is held like what the policy cannot release, and the stream goes on.
+//!
+//! **A destination that remembers nothing** (MLLP) gets one record at a time, so that a crash between its answer and
+//! the durable cursor repeats one message at most; the cursor is the truth, and marks of it go to the journal
+//! (docs/adr/0007).
 
 mod open;
 
@@ -17,12 +22,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use deid::{Policy, Release};
 use forward::retry::{Backoff, Limits, Verdict};
-use forward::{Committed, Destination, SendError};
+use forward::{Committed, Destination, Nature, SendError};
 use futures_util::future::try_join_all;
 use model::{
-    AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamId, codec,
+    AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamId,
+    Timestamp, codec,
 };
 use spool::{Entry, Log, Reader, Spool};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +38,7 @@ use crate::config::BatchLimits;
 use crate::cursor::{Cursor, Cursors, Settled};
 use crate::gate::Gate;
 use crate::held::Hold;
+use crate::marks::Marks;
 use crate::retention::Retention;
 use crate::shape::{Shaped, Shaper};
 use crate::status::{DeliveryState, Gauge};
@@ -68,6 +76,10 @@ pub(crate) struct Delivery<D> {
     pub(crate) cursor: Cursor,
     pub(crate) gauge: Arc<Gauge>,
     pub(crate) retention: Arc<Retention>,
+    /// What the destination is like.
+    pub(crate) nature: Nature,
+    /// Of a destination that remembers nothing: how far it is, in the journal.
+    pub(crate) marks: Marks,
     /// Shared by the lanes of the destination.
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -119,7 +131,15 @@ impl<D: Destination> Delivery<D> {
                 () = tokio::time::sleep(wait) => {}
             }
         }
+        if let Err(error) = self.mark(true).await {
+            tracing::warn!(destination = %self.name, lane = %self.lane, %error, "how far delivery is could not be noted");
+        }
         self.gauge.set_state(DeliveryState::Stopped, self.clock.now());
+    }
+
+    /// Notes in the journal how far the destination is, when it is due or `now`.
+    async fn mark(&mut self, now: bool) -> Result<(), Error> {
+        if self.nature.remembers { Ok(()) } else { self.marks.note(&self.cursor, now).await }
     }
 
     /// One session; says how long to wait before the next, or nothing when told to stop.
@@ -180,30 +200,40 @@ impl<D: Destination> Delivery<D> {
 
     async fn deliver(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
         let log = self.spool.lane(self.lane).clone();
+        let mut durable = log.durable();
+        if !self.nature.remembers && !self.something_to_send(&mut durable, stop).await? {
+            return Ok(());
+        }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             opened = self.open(&log) => opened?,
         }
         self.gate.succeeded();
-        let mut durable = log.durable();
         let mut reader = log.reader(self.cursor.seq.saturating_add(1));
         loop {
-            self.gauge.set_state(DeliveryState::Idle, self.clock.now());
-            while *durable.borrow_and_update() <= self.cursor.seq {
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    changed = durable.changed() => if changed.is_err() { return Ok(()) },
-                }
+            if !self.something_to_send(&mut durable, stop).await? {
+                return Ok(());
             }
             let Some(built) = self.build(&log, &mut reader, stop).await? else { return Ok(()) };
             self.gauge.set_state(DeliveryState::Delivering, self.clock.now());
             let attempt = settled_of(&built.batch, None);
-            let earlier =
-                self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
-            self.cursors.intend(&attempt).await?;
+            let mut earlier = None;
+            // Noted for the answer to a question that only a destination with a memory can be asked.
+            if self.nature.remembers {
+                earlier =
+                    self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
+                self.cursors.intend(&attempt).await?;
+            }
             self.vouched = self.vouched.max(built.batch.last);
             let committed = tokio::select! {
-                sent = self.destination.send(&built.batch) => sent?,
+                sent = self.destination.send(&built.batch) => match sent {
+                    Err(SendError::Rejected { seq, why }) => {
+                        self.hold_rejected(&log, seq, why).await?;
+                        reader = log.reader(self.cursor.seq.saturating_add(1));
+                        continue;
+                    }
+                    sent => sent?,
+                },
                 // A landing that hangs must not hold up a stop: the next start asks what became of the batch.
                 () = async { stop.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => return Ok(()),
             };
@@ -212,6 +242,37 @@ impl<D: Destination> Delivery<D> {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits until the log has more than the cursor; not so when told to stop.
+    async fn something_to_send(
+        &mut self,
+        durable: &mut watch::Receiver<Seq>,
+        stop: &CancellationToken,
+    ) -> Result<bool, Ended> {
+        self.gauge.set_state(DeliveryState::Idle, self.clock.now());
+        while *durable.borrow_and_update() <= self.cursor.seq {
+            let due = self.marks.due_in(&self.cursor).filter(|_| !self.nature.remembers);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(false),
+                changed = durable.changed() => if changed.is_err() { return Ok(false) },
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.mark(false).await?,
+            }
+        }
+        Ok(true)
+    }
+
+    /// The destination will not have this record: a person decides. The next attempt at its range skips it.
+    async fn hold_rejected(&self, log: &Log, seq: Seq, why: String) -> Result<(), Ended> {
+        let id = RecordId { lane: self.lane, epoch: log.epoch(), seq };
+        tracing::warn!(destination = %self.name, record = %id, %why, "a record is rejected and held");
+        let Some(Entry::Record(record)) = log.get(seq).await? else {
+            return Err(Error::NotKept { id }.into());
+        };
+        let envelope = codec::decode::<Envelope>(&record.meta)?;
+        let hold = self.shaper.rejected(id, envelope, record.payload.bytes().await?, &why);
+        self.shaper.held.hold(&self.name, hold).await?;
+        Ok(())
     }
 
     /// Reads and shapes up to a full batch. `None` when told to stop with nothing begun.
@@ -241,7 +302,8 @@ impl<D: Destination> Delivery<D> {
             }
         }
         loop {
-            let full = releases.len() >= self.limits.records_max
+            let records_max = if self.nature.remembers { self.limits.records_max } else { 1 };
+            let full = releases.len() >= records_max
                 || bytes >= self.limits.bytes_max
                 || skipped.len() >= SKIP_RUNS_MAX
                 || next.saturating_sub(first) >= BATCH_SEQS_MAX;
@@ -369,7 +431,7 @@ impl<D: Destination> Delivery<D> {
         earlier: Option<Settled>,
         committed: &Committed,
     ) -> Result<(), Ended> {
-        let mut settled = settled_of(&built.batch, Some(committed));
+        let mut settled = settled_of(&built.batch, Some((committed, self.clock.now())));
         if !committed.is_ours() {
             self.audit(
                 AuditAction::ManifestMismatch,
@@ -380,6 +442,7 @@ impl<D: Destination> Delivery<D> {
             settled.skipped = earlier.map(|e| e.skipped).unwrap_or_default();
         }
         self.cursors.settle(&mut self.cursor, &settled).await?;
+        self.mark(false).await?;
         self.gauge.delivered(built.released, &built.batch.skipped, committed);
         self.moved(log);
         Ok(())
@@ -399,16 +462,22 @@ impl<D: Destination> Delivery<D> {
     }
 }
 
-fn settled_of(batch: &Batch<Release>, committed: Option<&Committed>) -> Settled {
+/// `committed` with the time at which we heard of it, for a destination that does not say when.
+fn settled_of(batch: &Batch<Release>, committed: Option<(&Committed, Timestamp)>) -> Settled {
+    let landed = committed.and_then(|(c, _)| c.landed.as_ref());
     Settled {
         epoch: batch.stream.epoch,
         first: batch.first,
         last: batch.last,
-        manifest_sha256: committed.map_or_else(String::new, |c| c.landed.manifest_sha256.clone()),
+        manifest_sha256: landed
+            .map(|l| &l.manifest_sha256)
+            .or(committed.map(|(c, _)| &c.manifest_sha256))
+            .cloned()
+            .unwrap_or_default(),
         policy: Some(batch.policy.clone()),
         skipped: batch.skipped.clone(),
-        table_version: committed.map(|c| c.landed.table_version),
-        committed_at: committed.map(|c| c.landed.committed_at),
+        table_version: landed.map(|l| l.table_version),
+        committed_at: landed.map(|l| l.committed_at).or(committed.map(|(_, at)| at)),
     }
 }
 

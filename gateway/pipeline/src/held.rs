@@ -253,6 +253,13 @@ impl Held {
         Ok(())
     }
 
+    /// The reason for which the record is held for this destination.
+    pub(crate) fn reason(&self, destination: &Slug, id: RecordId) -> Option<Reason> {
+        let index = self.index();
+        let seq = index.by_record.get(&(destination.clone(), id))?;
+        index.open.get(seq).map(|open| open.item.reason)
+    }
+
     /// Is the record held for this destination?
     pub(crate) fn holds(&self, destination: &Slug, id: RecordId) -> bool {
         self.index().by_record.contains_key(&(destination.clone(), id))

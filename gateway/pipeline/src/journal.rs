@@ -1,5 +1,5 @@
 //! What cannot be rebuilt: which destinations there are and where they began, and small documents (accounts, the
-//! claim). Appended to the encrypted `journal` log, which also carries the audit entries; folded at start.
+//! claim), and how far destinations are that remember nothing themselves. Appended to the encrypted `journal` log, which also carries the audit entries; folded at start.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,17 +22,26 @@ pub(crate) struct Beginning {
     pub(crate) after: Seq,
 }
 
+/// How far a destination was in one lane, at some time: never further than its durable cursor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub(crate) incarnation: String,
+    pub(crate) through: Seq,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum JournalEntry {
     DestinationAdded { name: Slug, began: Vec<Beginning> },
     DestinationRemoved { name: Slug },
     Document { key: String, value: ByteBuf },
+    Mark { destination: Slug, lane: Lane, mark: Mark },
 }
 
 #[derive(Debug, Default)]
 struct Folded {
     destinations: BTreeMap<Slug, Vec<Beginning>>,
     documents: HashMap<String, Vec<u8>>,
+    marks: HashMap<(Slug, Lane), Mark>,
 }
 
 impl Folded {
@@ -43,9 +52,13 @@ impl Folded {
             }
             JournalEntry::DestinationRemoved { name } => {
                 self.destinations.remove(&name);
+                self.marks.retain(|(destination, _), _| destination != &name);
             }
             JournalEntry::Document { key, value } => {
                 self.documents.insert(key, value.into_vec());
+            }
+            JournalEntry::Mark { destination, lane, mark } => {
+                self.marks.insert((destination, lane), mark);
             }
         }
     }
@@ -89,6 +102,15 @@ impl Journal {
 
     pub(crate) async fn remove_destination(&self, name: &Slug) -> Result<(), Error> {
         self.append(JournalEntry::DestinationRemoved { name: name.clone() }).await
+    }
+
+    pub(crate) fn mark(&self, destination: &Slug, lane: Lane) -> Option<Mark> {
+        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        folded.marks.get(&(destination.clone(), lane)).cloned()
+    }
+
+    pub(crate) async fn put_mark(&self, destination: &Slug, lane: Lane, mark: Mark) -> Result<(), Error> {
+        self.append(JournalEntry::Mark { destination: destination.clone(), lane, mark }).await
     }
 
     /// A document by its key.

@@ -18,6 +18,7 @@ mod gate;
 mod held;
 mod intake;
 mod journal;
+pub mod marks;
 mod retention;
 pub mod routing;
 mod seen;
@@ -57,6 +58,7 @@ use faults::Faults;
 use gate::Gate;
 use held::Held;
 use journal::Beginning;
+use marks::Marks;
 use retention::Retention;
 use seen::Seen;
 use shape::Shaper;
@@ -214,6 +216,7 @@ impl Builder {
         watched: &mut Vec<Watched>,
     ) -> Result<(), Error> {
         let name = route.name;
+        let nature = route.destination.nature();
         let beginnings = self.beginnings(&name, route.start).await?;
         let shaper = Arc::new(Shaper {
             destination: name.clone(),
@@ -223,6 +226,7 @@ impl Builder {
             tokens: TokenKey::new(*self.spool.keys().derive(&format!("tokens/{name}")), TOKEN_EPOCH),
             keys: self.spool.keys().clone(),
             held: self.held.clone(),
+            hl7_only: nature.hl7_only,
         });
         let gate = Arc::new(Gate::new());
         for lane in Lane::ALL {
@@ -241,6 +245,11 @@ impl Builder {
             if cursor.incarnation != log.incarnation() {
                 // The log took another name: what is beyond its end is not in it any more.
                 cursor.seq = cursor.seq.min(durable);
+            }
+            let marks = Marks::new(self.journal.clone(), name.clone(), lane);
+            if let (false, Some(through)) = (nature.remembers, marks.through(&cursor.incarnation)) {
+                // Nobody else knows: what is marked was taken, also where the state store is lost or an older one.
+                cursor.seq = cursor.seq.max(through.min(durable));
             }
             let vouched = *cursor.unmet.get_or_insert(durable);
             cursors.begin(&cursor).await?;
@@ -268,6 +277,8 @@ impl Builder {
                 cursor,
                 gauge,
                 retention: Arc::clone(&self.retention),
+                nature,
+                marks,
                 gate: Arc::clone(&gate),
                 clock: Arc::clone(&self.clock),
             });

@@ -33,6 +33,8 @@ pub(crate) struct Shaper {
     pub(crate) tokens: TokenKey,
     pub(crate) keys: Keys,
     pub(crate) held: Held,
+    /// The destination takes HL7 v2 and nothing else.
+    pub(crate) hl7_only: bool,
 }
 
 impl Shaper {
@@ -54,6 +56,19 @@ impl Shaper {
         };
         if !feed.may_lead_to(&self.destination) {
             return Shaped::Skip(Reason::NotRouted);
+        }
+        let is_hl7 = match provenance.format {
+            Format::Hl7v2 => true,
+            // Of a device's feed it would have been a device's unit.
+            Format::Unparsed => feed.device_topics.is_empty(),
+            Format::Device(_) | Format::Fhir => false,
+        };
+        if self.hl7_only && !is_hl7 {
+            return Shaped::Skip(Reason::NotRouted);
+        }
+        if let Some(reason) = self.held.reason(&self.destination, id) {
+            // A person decides, also where the policy or the destination would take it by now.
+            return Shaped::Skip(reason);
         }
         let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
         let clinical = match self.decode(&provenance.format, &payload, device.as_deref(), &envelope) {
@@ -83,6 +98,16 @@ impl Shaper {
                 Shaped::Hold(hold(id, refused.reason, &why, subject, envelope, payload))
             }
         }
+    }
+
+    /// A record that the policy lets go and the destination does not take.
+    pub(crate) fn rejected(&self, id: RecordId, envelope: Envelope, payload: Bytes, why: &str) -> Hold {
+        let provenance = &envelope.provenance;
+        let topics = self.feeds.get(&provenance.feed).map(|f| f.device_topics.as_slice()).unwrap_or_default();
+        let device = profile::device_from_topics(topics, &provenance.channel);
+        let clinical = self.decode(&provenance.format, &payload, device.as_deref(), &envelope).ok();
+        let subject = clinical.and_then(|c| self.subject(&c, device.as_deref()));
+        hold(id, Reason::Held, why, subject, envelope, payload)
     }
 
     fn decode(

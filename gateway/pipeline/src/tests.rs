@@ -1,6 +1,7 @@
 //! The pipeline against a landing in memory that follows the protocol's rules and can be told to misbehave.
 
 mod delivery;
+mod forgetful;
 mod held;
 mod routing;
 pub(crate) mod support;

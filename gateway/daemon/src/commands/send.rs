@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use forward::mllp::client::ClientError;
 use serde_json::json;
-use sources::mllp::client::ClientError;
 
 use super::print;
 use crate::cli;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -25,11 +24,10 @@ use tokio_util::task::TaskTracker;
 
 use super::config::Endpoint;
 use crate::check::Step;
+use crate::dial::{self, DialError, failed, within};
 
 /// How the landing is called in explanations.
 pub(super) const PEER: &str = "the landing";
-/// Most addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 8;
 /// How long a ping may take before the connection counts as dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest header block taken from the landing, in bytes.
@@ -70,17 +68,6 @@ impl Live {
     }
 }
 
-/// A step that failed.
-#[derive(Debug)]
-pub(super) struct DialError {
-    pub(super) step: Step,
-    pub(super) explanation: Explanation,
-}
-
-fn failed(step: Step, what: String, remedy: &str) -> DialError {
-    DialError { step, explanation: Explanation { what, remedy: remedy.to_owned() } }
-}
-
 impl Dialler {
     /// All steps, within the configured time.
     pub(super) async fn connect(&self) -> Result<Live, DialError> {
@@ -93,9 +80,10 @@ impl Dialler {
         tell: &mut (dyn FnMut(Step, String) + Send),
     ) -> Result<Live, DialError> {
         let deadline = Instant::now() + self.connect_timeout;
-        let addresses = self.resolve(deadline).await?;
-        tell(Step::Dns, format!("{} is {}", self.endpoint.host, list(&addresses)));
-        let (tcp, address) = self.dial(&addresses, deadline).await?;
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let addresses = dial::resolve(host, *port, "the url", deadline).await?;
+        tell(Step::Dns, format!("{host} is {}", dial::list(&addresses)));
+        let (tcp, address) = dial::dial(&addresses, PEER, deadline).await?;
         tell(Step::Tcp, format!("connected to {address}"));
         // Before the handshake: a swap in the midst of it makes this connection count as old, never as new.
         let generation = self.rotating.generation();
@@ -104,58 +92,6 @@ impl Dialler {
         let ours = self.rotating.current();
         tell(Step::Tls, format!("mutual TLS 1.3; our certificate is valid until {}", ours.expires_at()));
         Ok(live)
-    }
-
-    async fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, DialError> {
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let name_remedy = "check the host in the url, and this machine's name servers";
-        let found = within(deadline, tokio::net::lookup_host((host.as_str(), *port))).await;
-        let addresses: Vec<_> = match found {
-            Ok(found) => found.take(ADDRESSES_MAX).collect(),
-            Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                return Err(failed(
-                    Step::Dns,
-                    format!("no name server told the address of {host} in time"),
-                    name_remedy,
-                ));
-            }
-            Err(_) => {
-                return Err(failed(Step::Dns, format!("the name {host} cannot be resolved"), name_remedy));
-            }
-        };
-        if addresses.is_empty() {
-            return Err(failed(Step::Dns, format!("the name {host} has no address"), name_remedy));
-        }
-        Ok(addresses)
-    }
-
-    async fn dial(
-        &self,
-        addresses: &[SocketAddr],
-        deadline: Instant,
-    ) -> Result<(TcpStream, SocketAddr), DialError> {
-        let mut last = None;
-        for (tried, address) in addresses.iter().enumerate() {
-            // An address that swallows packets must not use up the time of the others.
-            let left = u32::try_from(addresses.len().saturating_sub(tried)).unwrap_or(1).max(1);
-            let share = deadline.saturating_duration_since(Instant::now()) / left;
-            match within(Instant::now() + share, TcpStream::connect(address)).await {
-                Ok(tcp) => {
-                    // Without it small batches wait for the peer's delayed acknowledgements; failing costs time only.
-                    let _best_effort = tcp.set_nodelay(true);
-                    return Ok((tcp, *address));
-                }
-                Err(e) => last = Some((address, e)),
-            }
-        }
-        let explanation = last.map_or_else(
-            || Explanation {
-                what: "there was no address to dial".to_owned(),
-                remedy: "check the url".to_owned(),
-            },
-            |(address, e)| tls::explain_io(&e, &format!("{PEER} at {address}")),
-        );
-        Err(DialError { step: Step::Tcp, explanation })
     }
 
     async fn shake_hands(
@@ -216,14 +152,6 @@ impl Dialler {
             Err(DialError { step: Step::Tls, explanation: broken(&link) })
         }
     }
-}
-
-async fn within<T>(deadline: Instant, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout_at(deadline, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-fn list(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(|a| a.ip().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Runs hyper's tasks under the tracker.

@@ -42,7 +42,7 @@ use tokio_util::task::TaskTracker;
 use self::answer::{Answer, unknown};
 use self::connection::{Dialler, Live, PEER};
 use crate::check::{Outcome, Report, Step};
-use crate::{Committed, Destination, Release, SendError};
+use crate::{Committed, Destination, Nature, Release, SendError};
 
 pub use answer::PROBLEM_BYTES_MAX;
 pub use config::{BuildError, Config, Endpoint, PORT_DEFAULT, TIMEOUT_S_MAX};
@@ -120,7 +120,7 @@ impl Client {
             return Err(SendError::OtherRange(landed));
         }
         Ok(Committed {
-            landed,
+            landed: Some(landed),
             manifest_sha256: encoded.manifest_sha256,
             bytes_raw: encoded.bytes_raw,
             bytes_wire,
@@ -220,6 +220,10 @@ impl Client {
 }
 
 impl Destination for Client {
+    fn nature(&self) -> Nature {
+        Nature { remembers: true, hl7_only: false }
+    }
+
     async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {
         let body = serde_json::to_vec(request).map_err(|_| unsendable())?;
         let mut headers = HeaderMap::new();

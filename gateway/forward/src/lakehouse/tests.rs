@@ -93,7 +93,8 @@ async fn a_batch_lands_as_the_protocol_says() {
     assert_eq!(header("content-length"), seen.body.len().to_string());
 
     assert!(committed.is_ours());
-    assert_eq!((committed.landed.first, committed.landed.last), (5, 9));
+    let landed = committed.landed.unwrap();
+    assert_eq!((landed.first, landed.last), (5, 9));
     assert_eq!((committed.bytes_raw, committed.bytes_wire), (raw.len() as u64, seen.body.len() as u64));
 }
 
@@ -173,7 +174,7 @@ async fn an_earlier_attempt_stands_and_shows() {
     landing.will([Script::Say { status: 200, headers: vec![], body }]);
     let committed = client.send_batch(&small()).await.unwrap();
     assert!(!committed.is_ours());
-    assert_eq!(committed.landed.manifest_sha256, "ee".repeat(32));
+    assert_eq!(committed.landed.unwrap().manifest_sha256, "ee".repeat(32));
 }
 
 #[tokio::test]

@@ -137,6 +137,9 @@ impl<D: Destination> Delivery<D> {
     /// The landing has confirmed a batch of this epoch and now grants it as one that has none: its tables are lost, or
     /// it writes to others.
     fn is_forgotten(&self, grant: &EpochGrant) -> Result<bool, Ended> {
+        if !self.nature.remembers {
+            return Ok(false);
+        }
         let last = self.cursors.last(&self.cursor)?;
         let confirmed = last.is_some_and(|s| s.epoch == grant.epoch && !s.manifest_sha256.is_empty());
         Ok(confirmed && grant.manifest_sha256.is_none() && grant.watermark == self.cursor.seq)

@@ -6,7 +6,7 @@ use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use deid::{Policy, Release};
-use forward::{Committed, SendError};
+use forward::{Committed, Nature, SendError};
 use model::wire::{EpochGrant, EpochRequest, Landed};
 use model::{
     Batch, Closing, Format, Identity, Intake as _, Lane, Provenance, Reason, Released, Skip, StreamEpoch,
@@ -34,6 +34,10 @@ pub(super) enum Fault {
     Away,
     /// Is busy, and has not committed.
     Busy,
+    /// Could not take the record now (AE).
+    Decline,
+    /// Will never take the record (AR).
+    Reject,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -50,6 +54,10 @@ pub(super) struct Shelf {
     pub(super) rows: Vec<Released>,
     pub(super) ledger: Vec<(Lane, u64, Seq, Seq, Vec<Skip>, String)>,
     pub(super) faults: VecDeque<Fault>,
+    /// Remembers nothing, as an MLLP receiver, and takes HL7 alone.
+    forgetful: bool,
+    /// How often it was reached.
+    pub(super) opened: usize,
 }
 
 /// A landing for one destination.
@@ -57,6 +65,12 @@ pub(super) struct Shelf {
 pub(super) struct Landing(pub(super) StdMutex<Shelf>);
 
 impl Landing {
+    pub(super) fn forgetful() -> Arc<Self> {
+        let landing = Self::default();
+        landing.0.lock().unwrap().forgetful = true;
+        Arc::new(landing)
+    }
+
     pub(super) fn rows(&self) -> Vec<Released> {
         self.0.lock().unwrap().rows.clone()
     }
@@ -92,8 +106,18 @@ impl Landing {
 }
 
 impl Destination for Landing {
+    fn nature(&self) -> Nature {
+        let forgetful = self.0.lock().unwrap().forgetful;
+        Nature { remembers: !forgetful, hl7_only: forgetful }
+    }
+
     async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {
         let mut shelf = self.0.lock().unwrap();
+        shelf.opened += 1;
+        if shelf.forgetful {
+            let (epoch, watermark) = (request.proposed, request.resume_after);
+            return Ok(EpochGrant { epoch, watermark, manifest_sha256: None });
+        }
         let stream = shelf.streams.entry(lane).or_default();
         let same = stream.incarnation == request.incarnation;
         let proposed = request.proposed.get();
@@ -120,7 +144,22 @@ impl Destination for Landing {
         match fault {
             Some(Fault::Away) => return Err(SendError::Unreachable { why: "away".into() }),
             Some(Fault::Busy) => return Err(SendError::Busy { retry_after: None, why: "busy".into() }),
+            Some(Fault::Decline) => return Err(SendError::Declined { why: "AE".into() }),
+            Some(Fault::Reject) => {
+                let seq = batch.records[0].as_released().seq;
+                return Err(SendError::Rejected { seq, why: "AR, condition 103 at PID-3".into() });
+            }
             Some(Fault::LoseAnswer) | None => {}
+        }
+        if shelf.forgetful {
+            assert!(batch.records.len() <= 1, "one answer for each");
+            shelf.rows.extend(batch.records.iter().map(|r| r.as_released().clone()));
+            let entry = (batch.stream.lane, 1, batch.first, batch.last, batch.skipped.clone(), String::new());
+            shelf.ledger.push(entry);
+            if matches!(fault, Some(Fault::LoseAnswer)) {
+                return Err(SendError::Unknown { why: "no answer".into() });
+            }
+            return Ok(Committed { landed: None, manifest_sha256: "m".into(), bytes_raw: 1, bytes_wire: 1 });
         }
         let stream = shelf.streams.get_mut(&batch.stream.lane).unwrap();
         if batch.stream.epoch.get() != stream.epoch {
@@ -146,7 +185,7 @@ impl Destination for Landing {
             table_version: 1,
             committed_at: Timestamp::from_micros(1),
         };
-        Ok(Committed { landed, manifest_sha256: manifest, bytes_raw: 1, bytes_wire: 1 })
+        Ok(Committed { landed: Some(landed), manifest_sha256: manifest, bytes_raw: 1, bytes_wire: 1 })
     }
 
     async fn test(&self) -> forward::check::Report {

@@ -40,7 +40,6 @@
 //!
 //! **Invariants.** Nothing here parses beyond MSH, knows the log, or logs content: feed, peer, ids, sizes, counts.
 
-pub mod client;
 mod config;
 mod connection;
 mod door;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use hl7::AckCode;
 use model::{Format, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::support::{At, FixedClock, Memory, PATIENCE, Ward, formats, framed, message};
-use crate::mllp::client::{Client, ClientError};
 use crate::mllp::{Config, Error, JUNK_BYTES_MAX, Server};
+use forward::mllp::client::Client;
 
 #[tokio::test]
 async fn a_refusal_is_answered_with_what_to_do_and_the_connection_lives_on() {
@@ -237,53 +237,4 @@ async fn an_address_in_use_is_said_at_once() {
     let error = Server::bind("adt".parse().unwrap(), &config, Arc::new(FixedClock)).unwrap_err();
     assert!(matches!(error, Error::Bind { .. }));
     assert!(error.to_string().starts_with("feed adt: cannot listen on 127.0.0.1:"));
-}
-
-/// A receiver that answers whatever it is told to, word for word.
-async fn receiver(answers: Vec<Vec<u8>>) -> (Client, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let wait = Duration::from_millis(300);
-    let client = Client::connect(listener.local_addr().unwrap(), PATIENCE, wait).await.unwrap();
-    let (mut stream, _) = listener.accept().await.unwrap();
-    for answer in answers {
-        stream.write_all(&answer).await.unwrap();
-    }
-    (client, stream)
-}
-
-fn ack(id: &str) -> Vec<u8> {
-    framed(&format!("MSH|^~\\&|R|||||2026||ACK|9|P|2.5\rMSA|AA|{id}\r"))
-}
-
-#[tokio::test]
-async fn the_client_takes_no_answer_for_another_message() {
-    let (mut client, _stream) = receiver(vec![ack("OTHER"), ack("A1")]).await;
-    assert!(matches!(client.send(message("A1").as_bytes()).await, Err(ClientError::OtherMessage)));
-    assert!(matches!(client.send(message("A1").as_bytes()).await, Err(ClientError::Spent)));
-
-    let (mut client, mut stream) = receiver(vec![]).await;
-    assert!(matches!(client.send(message("A1").as_bytes()).await, Err(ClientError::Timeout(_))));
-    stream.write_all(&ack("A1")).await.unwrap();
-    assert!(
-        matches!(client.send(message("A2").as_bytes()).await, Err(ClientError::Spent)),
-        "the late answer"
-    );
-
-    let (mut client, stream) = receiver(vec![]).await;
-    drop(stream);
-    let error = client.send(message("A1").as_bytes()).await.unwrap_err();
-    assert!(matches!(error, ClientError::Closed | ClientError::Io(_)), "{error}");
-
-    let (mut client, _stream) = receiver(vec![framed("MSH|^~\\&|R\rMSA|??|A1\r")]).await;
-    assert!(matches!(client.send(message("A1").as_bytes()).await, Err(ClientError::NotAnAck)));
-}
-
-#[tokio::test]
-async fn the_client_pipelines_and_refuses_what_cannot_be_framed() {
-    let (mut client, _stream) = receiver(vec![b"\r\n".to_vec(), ack("A1"), ack("A2")]).await;
-    assert!(matches!(client.send(b"MSH|^~\\&|\x0b").await, Err(ClientError::Unframeable)));
-    client.write(message("A1").as_bytes()).await.unwrap();
-    client.write(message("A2").as_bytes()).await.unwrap();
-    assert_eq!(client.answer(message("A1").as_bytes()).await.unwrap().control_id(), b"A1");
-    assert_eq!(client.answer(message("A2").as_bytes()).await.unwrap().control_id(), b"A2");
 }

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::mllp::client::Client;
 use crate::mllp::{Config, Handle, Server, Stats};
+use forward::mllp::client::Client;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
