@@ -10,7 +10,7 @@ mod parse;
 mod table;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub(crate) use line::{Coded, Cond, How, Line, Native, Primitive, Source, Step};
@@ -51,6 +51,8 @@ pub struct Maps {
     pub(crate) literals: HashMap<Box<str>, Json>,
     /// What a resource must have, where no segment said it.
     pub(crate) defaults: HashMap<Box<str>, Vec<(Name, Json)>>,
+    /// The codes that a v2 table has as a code system of R4, by the table's four digits.
+    pub(crate) known: HashMap<Box<str>, HashSet<Box<str>>>,
     /// Names of coding systems as v2 writes them, to their URIs.
     pub(crate) systems: HashMap<Box<str>, Arc<str>>,
 }

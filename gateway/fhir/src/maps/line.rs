@@ -42,6 +42,10 @@ pub(crate) enum How {
     Primitive(Primitive),
     /// A code, translated; a code that is not in the table becomes a tag of the resource.
     Code(usize),
+    /// A Coding of a v2 table, by its four digits.
+    TableCoding(Box<str>),
+    /// A CodeableConcept of a closed list: the translation as its coding, what the sender wrote as its text.
+    Closed(usize),
     /// A coded value, its vocabulary.
     Coded(Coded, Option<usize>),
     /// A type map by its number.

@@ -68,6 +68,7 @@ pub(super) fn compile(files: Vec<(&str, &str)>) -> Result<Maps, Vec<MapError>> {
         literals: HashMap::new(),
         defaults: HashMap::new(),
         systems: HashMap::new(),
+        known: HashMap::new(),
     };
     names(&blocks, &mut maps, &mut errors);
     let mut labels = Labels::default();
@@ -141,9 +142,13 @@ fn names(blocks: &[Block<'_>], maps: &mut Maps, errors: &mut Vec<MapError>) {
                     maps.systems.insert(name.to_uppercase().into(), Arc::clone(&uri));
                 }
             }
+            ["known", table, codes @ ..] => {
+                let codes = codes.iter().map(|code| Box::from(code.trim_matches('"'))).collect();
+                maps.known.insert((*table).into(), codes);
+            }
             ["segment", _] | ["resource", _] => {}
             _ => errors.push(head.error(
-                "expected `segment NAME`, `type FROM > TO`, `table NAME`, `resource NAME`, `literal NAME JSON` or `system URI NAME…`",
+                "expected `segment NAME`, `type FROM > TO`, `table NAME`, `resource NAME`, `literal NAME JSON`, `system URI NAME…` or `known TABLE CODE…`",
             )),
         }
     }
@@ -373,6 +378,8 @@ fn how(raw: &Raw<'_>, words: &[&str], maps: &Maps) -> Result<How, MapError> {
         ["fn", name] => Native::named(name)
             .map(How::Native)
             .ok_or_else(|| raw.error(format!("there is no function {name}"))),
+        ["coding", table] => Ok(How::TableCoding((*table).into())),
+        ["closed", table] => Ok(How::Closed(table_id(table)?)),
         ["code", table] => Ok(How::Code(table_id(table)?)),
         ["into", name] => Ok(How::Into(type_id(name)?)),
         [name] if Primitive::named(name).is_some() => {

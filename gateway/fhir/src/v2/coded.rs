@@ -10,6 +10,8 @@ use crate::maps::{Coded, Row};
 const CODINGS: [[u16; 4]; 3] = [[1, 2, 3, 7], [4, 5, 6, 8], [10, 11, 12, 13]];
 /// What the sender wrote instead of codes.
 const ORIGINAL_TEXT: u16 = 9;
+/// What the code systems of v2 tables begin with.
+const V2_TABLE: &str = "http://terminology.hl7.org/CodeSystem/v2-";
 
 impl<'m> Run<'_, 'm> {
     pub(crate) fn coded(
@@ -42,6 +44,10 @@ impl<'m> Run<'_, 'm> {
             let fits = is_code(&spelled);
             let row = table.and_then(|t| t.row(&spelled)).filter(|_| fits && !code.is_empty());
             let own = self.system(system.text(), table.and_then(|t| t.from.as_deref()), row.is_some());
+            let own = own.map(|uri| match uri.strip_prefix(V2_TABLE) {
+                Some(digits) => self.table_uri(digits, &spelled),
+                None => uri,
+            });
             let same = row.is_some_and(|row| {
                 *row.code == *spelled && (row.system.is_none() || own.as_deref() == row.system.as_deref())
             });
@@ -99,6 +105,30 @@ impl<'m> Run<'_, 'm> {
             concept.set("text", Json::Text(text));
         }
         (!concept.is_empty()).then(|| concept.into())
+    }
+
+    /// A coded value where R4 takes codes of one list only.
+    pub(crate) fn closed(&mut self, table: usize, node: Node<'_, 'm>, official: bool) -> Option<Json> {
+        let maps = self.maps;
+        let code = [1, 4, 10].into_iter().find_map(|n| {
+            let text = node.child(n).text()?;
+            maps.table(table)?.row(text)
+        });
+        let mut concept = Object::new();
+        if let Some(row) = code {
+            concept.set("coding", Json::Array(vec![translated(row).into()]));
+        }
+        concept.set("text", Json::Text(node.joined()));
+        self.take(node, official, "text");
+        Some(concept.into())
+    }
+
+    /// The URI of a v2 table for a code: of a user-defined table R4 knows some codes only, and says so.
+    pub(crate) fn table_uri(&self, digits: &str, code: &str) -> String {
+        match self.maps.known.get(digits) {
+            Some(codes) if !codes.contains(code) => format!("urn:wardgate:hl7v2:table:{digits}"),
+            _ => format!("{V2_TABLE}{digits}"),
+        }
     }
 
     /// The URI of a coding system that a message names; the table's own where it names none and the code is in it.

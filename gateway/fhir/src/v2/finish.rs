@@ -77,14 +77,18 @@ fn message_header(body: &mut Object) {
     }
     for end in ends {
         if end.get("endpoint").is_none() {
-            absent(end, "endpoint");
+            // Required, and seldom said: the application's name as a URI.
+            let name = end.get("name").and_then(Json::as_str).unwrap_or("unknown");
+            let endpoint = format!("urn:wardgate:application:{}", super::coded::percent(name));
+            end.set("endpoint", Json::Text(endpoint));
         }
     }
     if let Some(response) = response {
-        for member in ["identifier", "code"] {
-            if response.get(member).is_none() {
-                absent(response, member);
-            }
+        if response.get("identifier").is_none() {
+            response.set("identifier", Json::text("unknown"));
+        }
+        if response.get("code").is_none() {
+            absent(response, "code");
         }
     }
 }

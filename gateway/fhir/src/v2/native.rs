@@ -143,14 +143,15 @@ impl<'m> Run<'_, 'm> {
     fn event(&mut self, node: Node<'_, 'm>, official: bool) -> Option<Json> {
         let (kind, trigger) = (node.child(1), node.child(2));
         let whole = node.joined();
-        let (system, code) = match trigger.text() {
-            Some(trigger) => ("http://terminology.hl7.org/CodeSystem/v2-0003", trigger),
-            None => ("http://terminology.hl7.org/CodeSystem/v2-0076", kind.text()?),
+        let (table, code) = match trigger.text() {
+            Some(trigger) => ("0003", trigger),
+            None => ("0076", kind.text()?),
         };
         if !is_code(code) {
             return None;
         }
-        let mut coding = Object::from([("system", Json::text(system)), ("code", Json::text(code))]);
+        let mut coding =
+            Object::from([("system", Json::Text(self.table_uri(table, code))), ("code", Json::text(code))]);
         self.take(if trigger.is_empty() { kind } else { trigger }, official, "code");
         self.take(node, official, "display");
         coding.set("display", Json::Text(whole));

@@ -183,6 +183,14 @@ pub(crate) fn merge(old: &mut Object, new: Object) -> bool {
     true
 }
 
+type Constants<'a> = &'a [(Vec<Step>, Json)];
+
+/// Constants go to the inmost array element of a path: here, or further below.
+fn split<'a>(rest: &[Step], with: Constants<'a>) -> (Constants<'a>, Constants<'a>) {
+    let further = rest.iter().any(|step| !matches!(step, Step::Member(_)));
+    if further { (&[], with) } else { (with, &[]) }
+}
+
 fn constants(object: &mut Object, with: &[(Vec<Step>, Json)]) {
     for (steps, value) in with {
         place(object, steps, &[], &mut Labels::new(), 0, value.clone(), &mut None);
@@ -212,8 +220,9 @@ fn append(
         }
     } else {
         let mut inner = Object::new();
-        if place(&mut inner, rest, &[], &mut Labels::new(), 0, value, path) {
-            constants(&mut inner, with);
+        let (here, below) = split(rest, with);
+        if place(&mut inner, rest, below, &mut Labels::new(), 0, value, path) {
+            constants(&mut inner, here);
             elements.push(inner.into());
         }
     }
@@ -250,9 +259,10 @@ fn shared(
             let Some(Json::Object(inner)) = object.array(name).and_then(|list| list.get_mut(at)) else {
                 return false;
             };
-            let done = place(inner, rest, &[], labels, repetition, value, path);
+            let (here, below) = split(rest, with);
+            let done = place(inner, rest, below, labels, repetition, value, path);
             if done {
-                constants(inner, with);
+                constants(inner, here);
             }
             done
         }
@@ -268,9 +278,10 @@ fn shared(
             let at = list.len();
             note(path, name, Some(at));
             let mut inner = Object::new();
-            let done = place(&mut inner, rest, &[], labels, repetition, value, path);
+            let (here, below) = split(rest, with);
+            let done = place(&mut inner, rest, below, labels, repetition, value, path);
             if done {
-                constants(&mut inner, with);
+                constants(&mut inner, here);
                 list.push(inner.into());
                 labels.push((label, repetition, at));
             } else if list.is_empty() {

@@ -52,7 +52,9 @@ pub(crate) fn uri(text: &str) -> Option<&str> {
 pub(crate) fn is_oid(text: &str) -> bool {
     let number =
         |n: &str| n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0')) && !n.is_empty();
-    matches!(text.as_bytes(), [b'0'..=b'2', b'.', ..]) && text.split('.').all(number)
+    // Shorter ones than those of the standards' bodies are somebody's version numbers.
+    let long = text.rfind('.').is_some_and(|at| at >= 5);
+    long && matches!(text.as_bytes(), [b'0'..=b'2', b'.', ..]) && text.split('.').all(number)
 }
 
 fn oid(text: &str) -> Option<String> {

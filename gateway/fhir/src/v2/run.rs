@@ -445,6 +445,17 @@ impl<'c, 'm> Run<'c, 'm> {
                 self.take(node, official, "");
                 Some(Json::text(&*row.code))
             }
+            How::TableCoding(table) => {
+                let node = node.first_leaf();
+                let code = node.text().filter(|code| is_code(code))?;
+                let coding = Object::from([
+                    ("system", Json::Text(self.table_uri(table, code))),
+                    ("code", Json::text(code)),
+                ]);
+                self.take(node, official, "code");
+                Some(coding.into())
+            }
+            How::Closed(table) => self.closed(*table, node, official),
             How::Coded(kind, table) => self.coded(*kind, *table, node, official),
             How::Type(id) => {
                 let map = self.maps.type_map(*id)?;
