@@ -53,7 +53,12 @@ pub(crate) async fn send(
                     refused += 1;
                     eprintln!("{}: message {}: not sent: {e}", file.display(), index + 1);
                 }
-                Err(e) => return Err(anyhow!("{}: message {}: {e}", file.display(), index + 1)),
+                Err(e) => {
+                    // Over TLS 1.3 a receiver says only now that it does not like our certificate.
+                    let why =
+                        ::tls::explain_chain(&e, "the receiver").map_or(e.to_string(), |e| e.to_string());
+                    return Err(anyhow!("{}: message {}: {why}", file.display(), index + 1));
+                }
             }
             if sent.is_multiple_of(PROGRESS_EVERY) {
                 eprintln!("{sent} sent, {acknowledged} acknowledged");

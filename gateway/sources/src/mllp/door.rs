@@ -1,14 +1,15 @@
 //! Who gets in: the way of a connection from the accepted socket to the first frame.
 //!
 //! In this order, the cheapest first: the address against `allow.networks`, a place, the TLS handshake within its
-//! time, the certificate against `allow.certificates`. Who is refused is closed, counted and logged (fewer and fewer
-//! lines of the same, the counter has every one).
+//! time, the certificate against `allow.certificates`. Who is refused is closed, counted and logged: of the same peer
+//! and the same reason fewer and fewer lines ([`Turned`]), while the counters have every one.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ pub const KEEPALIVE_PROBES: u32 = 3;
 /// Sent bytes that the peer's system does not confirm for so long end the connection.
 pub const UNCONFIRMED_MS_MAX: u32 = 60_000;
 
+/// Most pairs of peer and reason that are remembered; then all are forgotten.
+const TURNED_MAX: usize = 1_024;
+
 /// What stands between the socket and a feed's frames.
 pub(crate) struct Door<I> {
     pub(crate) feed: Feed<I>,
@@ -48,16 +52,16 @@ impl<I: Intake> Door<I> {
         let feed = &self.feed;
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if let Err(denied) = feed.config.allow.address(peer.ip()) {
-            let denials = feed.counters.connections_denied.one();
-            if denials.is_power_of_two() {
-                tracing::warn!(feed = %feed.name, %peer, denials, reason = %denied, "a peer was not let in");
+            feed.counters.connections_denied.one();
+            if let Some(times) = feed.turned.again(peer.ip(), "network") {
+                tracing::warn!(feed = %feed.name, %peer, times, reason = %denied, "a peer was not let in");
             }
             return;
         }
         let Some(place) = self.places.take(peer.ip(), &feed.config) else {
-            let refused = feed.counters.connections_refused.one();
-            if refused.is_power_of_two() {
-                tracing::warn!(feed = %feed.name, %peer, refused, "too many connections; the new one was closed");
+            feed.counters.connections_refused.one();
+            if let Some(times) = feed.turned.again(peer.ip(), "place") {
+                tracing::warn!(feed = %feed.name, %peer, times, "too many connections; the new one was closed");
             }
             return;
         };
@@ -93,9 +97,9 @@ async fn plain<I: Intake>(
     let stream = PlainText { stream, fresh: true, spoke_tls: Arc::clone(&spoke_tls) };
     serve(stream, peer.to_string(), pace, feed.clone(), stop).await;
     if spoke_tls.load(Ordering::Relaxed) {
-        let failed = feed.counters.handshakes_failed.one();
-        if failed.is_power_of_two() {
-            tracing::warn!(feed = %feed.name, %peer, failed, "the peer speaks TLS, and this port takes plain text; give the feed a table [feed.mllp.tls], or switch TLS off at the peer");
+        feed.counters.handshakes_failed.one();
+        if let Some(times) = feed.turned.again(peer.ip(), "tls") {
+            tracing::warn!(feed = %feed.name, %peer, times, "the peer speaks TLS, and this port takes plain text; give the feed a table [feed.mllp.tls], or switch TLS off at the peer");
         }
     }
 }
@@ -120,24 +124,43 @@ async fn over_tls<I: Intake>(
             return;
         }
         Err(error) => {
-            let failed = feed.counters.handshakes_failed.one();
-            if failed.is_power_of_two() {
-                tracing::warn!(feed = %feed.name, %peer, failed, reason = %error, "a TLS handshake failed");
+            feed.counters.handshakes_failed.one();
+            let reason = error.to_string();
+            if let Some(times) = feed.turned.again(peer.ip(), &reason) {
+                tracing::warn!(feed = %feed.name, %peer, times, reason, "a TLS handshake failed");
             }
             return;
         }
     };
     let shown = called(peer, names.as_ref());
     if let Err(denied) = feed.config.allow.certificate(names.as_ref()) {
-        let denials = feed.counters.connections_denied.one();
-        if denials.is_power_of_two() {
+        feed.counters.connections_denied.one();
+        if let Some(times) = feed.turned.again(peer.ip(), "certificate") {
             let fingerprint = names.as_ref().map_or("-", |n| n.fingerprint_sha256());
-            tracing::warn!(feed = %feed.name, peer = %shown, fingerprint, denials, reason = %denied, "a peer was not let in");
+            tracing::warn!(feed = %feed.name, peer = %shown, fingerprint, times, reason = %denied, "a peer was not let in");
         }
         return;
     }
     tracing::info!(feed = %feed.name, peer = %shown, "connected");
     serve(stream, shown, pace, feed.clone(), stop).await;
+}
+
+/// Who was turned away how often, by reason, so that a fault that repeats for days does not fill the log and hides no
+/// other one either.
+#[derive(Debug, Default)]
+pub(crate) struct Turned(Mutex<HashMap<(IpAddr, String), u64>>);
+
+impl Turned {
+    /// Counts; how often it was, where that is worth a line: at 1, 2, 4, 8 and so on.
+    fn again(&self, peer: IpAddr, reason: &str) -> Option<u64> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= TURNED_MAX {
+            seen.clear();
+        }
+        let times = seen.entry((peer, reason.to_owned())).or_default();
+        *times += 1;
+        times.is_power_of_two().then_some(*times)
+    }
 }
 
 /// How a peer is called in records and logs: by the name in its certificate, where there is one, and its address.
@@ -197,5 +220,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PlainText<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_repeats_hides_no_other() {
+        let turned = Turned::default();
+        let [one, two] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
+        let lines = |peer, reason| (0..100).filter(|_| turned.again(peer, reason).is_some()).count();
+        assert_eq!([lines(one, "tls"), lines(one, "network"), lines(two, "tls")], [7, 7, 7]);
+        for n in 0..10_000_u32 {
+            turned.again(std::net::Ipv4Addr::from_bits(n).into(), "tls");
+        }
+        assert!(turned.0.lock().unwrap().len() <= TURNED_MAX);
     }
 }

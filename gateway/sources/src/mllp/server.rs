@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::door::Door;
+use super::door::{Door, Turned};
 use super::places::Places;
 use super::reply::Replies;
 use super::senders;
@@ -135,6 +135,7 @@ pub(crate) struct Inner<I> {
     pub(crate) counters: Arc<Counters>,
     pub(crate) replies: Replies,
     pub(crate) intake: I,
+    pub(crate) turned: Turned,
 }
 
 impl<I> Feed<I> {
@@ -146,7 +147,8 @@ impl<I> Feed<I> {
         intake: I,
     ) -> Self {
         let replies = Replies::new(Arc::clone(&clock), config.frame_bytes_max);
-        Self(Arc::new(Inner { name, config, clock, counters, replies, intake }))
+        let turned = Turned::default();
+        Self(Arc::new(Inner { name, config, clock, counters, replies, intake, turned }))
     }
 }
 
