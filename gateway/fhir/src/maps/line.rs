@@ -46,6 +46,8 @@ pub(crate) enum How {
     TableCoding(Box<str>),
     /// A CodeableConcept of a closed list: the translation as its coding, what the sender wrote as its text.
     Closed(usize),
+    /// What no other line took of a field, as a component with this name.
+    Left(Name),
     /// A coded value, its vocabulary.
     Coded(Coded, Option<usize>),
     /// A type map by its number.

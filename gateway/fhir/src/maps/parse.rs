@@ -378,6 +378,7 @@ fn how(raw: &Raw<'_>, words: &[&str], maps: &Maps) -> Result<How, MapError> {
         ["fn", name] => Native::named(name)
             .map(How::Native)
             .ok_or_else(|| raw.error(format!("there is no function {name}"))),
+        ["left", name] => Ok(How::Left(Name::from(name.trim_matches('"')))),
         ["coding", table] => Ok(How::TableCoding((*table).into())),
         ["closed", table] => Ok(How::Closed(table_id(table)?)),
         ["code", table] => Ok(How::Code(table_id(table)?)),

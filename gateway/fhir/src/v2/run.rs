@@ -162,6 +162,13 @@ impl<'c, 'm> Run<'c, 'm> {
         let root = if self.context.trace { kind.to_string() } else { String::new() };
         self.pending.clear();
         self.lines(&section.lines, cut.node(), &mut body, true);
+        if section.mode == Mode::Beside && self.pending.is_empty() && self.resources.len() == index + 1 {
+            // Nothing was said, so there is nothing to make.
+            if let Some(none) = self.resources.pop() {
+                self.known.remove(&none.id);
+            }
+            return;
+        }
         self.tags(&mut body, 0);
         if let Some(resource) = self.resources.get_mut(index) {
             resource.body = body;
@@ -455,6 +462,7 @@ impl<'c, 'm> Run<'c, 'm> {
                 self.take(node, official, "code");
                 Some(coding.into())
             }
+            How::Left(name) => self.left(name, node, official),
             How::Closed(table) => self.closed(*table, node, official),
             How::Coded(kind, table) => self.coded(*kind, *table, node, official),
             How::Type(id) => {
@@ -478,6 +486,29 @@ impl<'c, 'm> Run<'c, 'm> {
             }
             How::Native(native) => self.native(*native, node, official),
         }
+    }
+
+    /// A component of an observation: the leaves that no line took, under the name of the field.
+    fn left(&mut self, name: &Name, node: Node<'_, 'm>, official: bool) -> Option<Json> {
+        let mut text = String::new();
+        for (n, leaf) in node.leaves.iter().enumerate() {
+            let taken = self.ways.get(leaf.number).is_some_and(Option::is_some)
+                || self.pending.iter().any(|pending| pending.leaf == leaf.number);
+            if taken {
+                continue;
+            }
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(&leaf.text);
+            let one = Node { leaves: node.leaves.get(n..=n).unwrap_or_default(), level: node.level };
+            self.take(one, official, "valueString");
+        }
+        if text.is_empty() {
+            return None;
+        }
+        let code = Object::from([("text", Json::text(&**name))]);
+        Some(Object::from([("code", code.into()), ("valueString", Json::Text(text))]).into())
     }
 
     /// A reference to a resource of this content: the one that has its identity already, or a new one.
