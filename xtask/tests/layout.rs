@@ -102,7 +102,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("axum", &["wardgate-web", "wardgate-landing", "wardgate"], "servers: UI, landing, operations"),
     (
         "hyper",
-        &["wardgate-forward", "wardgate-web", "wardgate-landing", "wardgate"],
+        &["wardgate-forward", "wardgate-web", "wardgate-sources", "wardgate-landing", "wardgate"],
         "the client is in `forward`; the others serve",
     ),
     ("maud", &["wardgate-web"], "HTML is made in one place"),
@@ -217,6 +217,7 @@ fn modules_keep_what_is_theirs() {
     for (needle, room, owner) in [
         ("serde_cbor", "gateway/model/src/", "gateway/model/src/codec"),
         ("rumqttc", "gateway/sources/src/", "gateway/sources/src/mqtt/"),
+        ("hyper", "gateway/sources/src/", "gateway/sources/src/http/"),
         ("hl7::", "gateway/forward/src/", "gateway/forward/src/mllp/"),
     ] {
         for name in files() {

@@ -289,21 +289,26 @@ impl Checker<'_> {
         base: &Path,
         destinations: &[String],
     ) {
-        match (&feed.mllp, &feed.mqtt) {
-            (Some(_), None) | (None, Some(_)) => {}
-            (None, None) => self.error(
+        let kinds =
+            [("mllp", feed.mllp.is_some()), ("mqtt", feed.mqtt.is_some()), ("fhir", feed.fhir.is_some())];
+        match *kinds.iter().filter(|(_, there)| *there).map(|(kind, _)| *kind).collect::<Vec<_>>() {
+            [_] => {}
+            [] => self.error(
                 span.clone(),
                 format!("feed `{}` does not say where it comes from", feed.name),
-                Some("add [feed.mllp] or [feed.mqtt] below it".into()),
+                Some("add [feed.mllp], [feed.mqtt] or [feed.fhir] below it".into()),
             ),
-            (Some(_), Some(_)) => self.error(
+            [one, other, ..] => self.error(
                 span.clone(),
-                format!("feed `{}` has both mllp and mqtt", feed.name),
+                format!("feed `{}` has both {one} and {other}", feed.name),
                 Some("make it two feeds".into()),
             ),
         }
         if let Some(mllp) = &feed.mllp {
             self.mllp(table, n, mllp, base, span);
+        }
+        if let Some(fhir) = &feed.fhir {
+            self.fhir(table, n, fhir, base, span);
         }
         if let Some(error) = feed.mqtt.as_ref().and_then(|m| m.check().err()) {
             let span = at(table, "feed", n, &["mqtt"]).unwrap_or_else(|| span.clone());
@@ -378,8 +383,10 @@ impl Checker<'_> {
             .into_iter()
             .chain(operations.map(|o| (o.listen, "operations".to_owned(), single("operations"))));
         let of_feeds = feeds.iter().filter_map(|Section { value: f, span, index }| {
-            let span = at(table, "feed", *index, &["mllp", "listen"]).unwrap_or_else(|| span.clone());
-            Some((f.mllp.as_ref()?.address(), format!("feed `{}`", f.name), span))
+            let of_mllp = f.mllp.as_ref().map(|mllp| ("mllp", mllp.address()));
+            let (kind, address) = of_mllp.or(f.fhir.as_ref().map(|fhir| ("fhir", fhir.listen)))?;
+            let span = at(table, "feed", *index, &[kind, "listen"]).unwrap_or_else(|| span.clone());
+            Some((address, format!("feed `{}`", f.name), span))
         });
         for (address, who, span) in fixed.chain(of_feeds) {
             let clash = taken.iter().find(|(other, _)| {
@@ -460,6 +467,7 @@ fn resolve(document: &mut Document, base: &Path) {
         if let Some(tls) = feed.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
             tls.files_mut().for_each(fix);
         }
+        feed.fhir.iter_mut().flat_map(|fhir| fhir.files_mut()).for_each(fix);
         if let Some(mqtt) = &mut feed.mqtt {
             let files = [&mut mqtt.password_file, &mut mqtt.ca, &mut mqtt.certificate, &mut mqtt.key];
             files.into_iter().flatten().for_each(fix);

@@ -71,7 +71,7 @@ impl Default for Operations {
     }
 }
 
-/// What comes in: one source with a name. Exactly one of `mllp` and `mqtt`.
+/// What comes in: one source with a name. Exactly one of `mllp`, `mqtt` and `fhir`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Feed {
@@ -92,6 +92,9 @@ pub struct Feed {
     /// Devices over MQTT.
     #[serde(default)]
     pub mqtt: Option<sources::mqtt::Config>,
+    /// FHIR R4 over HTTPS.
+    #[serde(default)]
+    pub fhir: Option<sources::http::Config>,
 }
 
 /// Where records go, and what of them. Exactly one of `lakehouse` and `mllp`.

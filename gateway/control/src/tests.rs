@@ -138,6 +138,33 @@ fn mistakes_about_who_may_connect_are_shown_where_they_stand() {
     insta::assert_snapshot!(shown);
 }
 
+/// An endpoint that could let in nobody, or everybody, or that names keys that are none.
+#[test]
+fn mistakes_of_a_fhir_feed_are_shown_where_they_stand() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    std::fs::write(dir.path().join("empty.json"), "{\"keys\": []}").unwrap();
+    let endpoint = |feed: &str, rest: &str| {
+        format!("[[feed]]\nname = \"{feed}\"\n[feed.fhir]\nlisten = \"127.0.0.1:0\"\n{rest}\n")
+    };
+    let tls = "[feed.fhir.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"";
+    let text = [
+        "[gateway]\nid = \"ward-3\"\n".to_owned(),
+        endpoint("a", ""),
+        endpoint("b", tls),
+        endpoint("c", &format!("{tls}\nclient_ca = \"absent.pem\"")),
+        endpoint("d", "plain_text_on_loopback = true\nbody_bytes_max = 1"),
+        endpoint("e", &format!("url = \"https://h\"\n{tls}\n[[feed.fhir.client]]\nid = \"lab\"\njwks = \"empty.json\"")),
+        endpoint("f", &format!("{tls}\n[[feed.fhir.client]]\nid = \"lab\"\njwks = \"absent.json\"\nscopes = [\"system/*.read\"]")),
+        endpoint("g", "plain_text = true"),
+        "[[feed]]\nname = \"h\"\n[feed.fhir]\nplain_text_on_loopback = true\n[feed.mllp]\n".to_owned(),
+    ]
+    .concat();
+    let findings = check("gateway.toml", &text, dir.path()).unwrap_err();
+    let shown = render(&findings).replace(&dir.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(shown);
+}
+
 #[test]
 fn certificates_that_end_soon_are_worth_a_word_and_stop_nobody() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{FaultKind, Slug, Timestamp};
-use sources::{mllp, mqtt};
+use sources::{http, mllp, mqtt};
 use tls::Listening;
 use web::FeedStatus;
 
@@ -20,6 +20,7 @@ pub(crate) struct FeedHandle {
 pub(crate) enum SourceHandle {
     Mllp(mllp::Handle),
     Mqtt { broker: String, handle: mqtt::Handle },
+    Fhir(http::Handle),
 }
 
 impl FeedHandle {
@@ -27,7 +28,7 @@ impl FeedHandle {
     pub(crate) fn mllp(&self) -> Option<mllp::Stats> {
         match &self.source {
             SourceHandle::Mllp(handle) => Some(handle.stats()),
-            SourceHandle::Mqtt { .. } => None,
+            SourceHandle::Mqtt { .. } | SourceHandle::Fhir(_) => None,
         }
     }
 
@@ -35,6 +36,7 @@ impl FeedHandle {
     pub(crate) fn listening(&self) -> Option<&Arc<Listening>> {
         match &self.source {
             SourceHandle::Mllp(handle) => handle.listening(),
+            SourceHandle::Fhir(handle) => handle.listening(),
             SourceHandle::Mqtt { .. } => None,
         }
     }
@@ -55,6 +57,22 @@ impl FeedHandle {
                     kind: "mllp".to_owned(),
                     listen: handle.local_addr().to_string(),
                     received: s.frames,
+                    accepted: s.accepted,
+                    duplicates: s.duplicates,
+                    refused: s.refused,
+                    connections: s.connections,
+                    faults,
+                    last_received_at,
+                    silent_for_s,
+                }
+            }
+            SourceHandle::Fhir(handle) => {
+                let s = handle.stats();
+                FeedStatus {
+                    name: self.name.clone(),
+                    kind: "fhir".to_owned(),
+                    listen: handle.local_addr().to_string(),
+                    received: s.received,
                     accepted: s.accepted,
                     duplicates: s.duplicates,
                     refused: s.refused,

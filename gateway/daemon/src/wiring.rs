@@ -11,7 +11,7 @@ use forward::AnyDestination;
 use model::{AuditAction, AuditEvent, Clock, Slug};
 use pipeline::{Feed, Pipeline, Route};
 use profile::Catalogue;
-use sources::{mllp, mqtt};
+use sources::{http, mllp, mqtt};
 use spool::{Keys, Spool};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Mutex;
@@ -34,6 +34,7 @@ pub(crate) const SPOOL_DIR: &str = "spool";
 enum Source {
     Mllp(Box<mllp::Server>),
     Mqtt(Box<mqtt::Client>),
+    Fhir(Box<http::Server>),
 }
 
 /// A gateway whose sockets are bound and whose logs are open.
@@ -152,7 +153,12 @@ fn source(feed: &control::Feed, clock: &Arc<dyn Clock>) -> anyhow::Result<(Sourc
         let handle = SourceHandle::Mqtt { broker: config.url.clone(), handle: client.handle() };
         return Ok((Source::Mqtt(Box::new(client)), handle));
     }
-    Err(anyhow!("it says neither mllp nor mqtt"))
+    if let Some(config) = &feed.fhir {
+        let server = http::Server::bind(feed.name.clone(), config, Arc::clone(clock))?;
+        let handle = SourceHandle::Fhir(server.handle());
+        return Ok((Source::Fhir(Box::new(server)), handle));
+    }
+    Err(anyhow!("it says neither mllp nor mqtt nor fhir"))
 }
 
 impl Built {
@@ -179,6 +185,7 @@ impl Built {
             match source {
                 Source::Mllp(server) => drop(source_tasks.spawn(server.run(intake, stop))),
                 Source::Mqtt(client) => drop(source_tasks.spawn(client.run(intake, stop))),
+                Source::Fhir(server) => drop(source_tasks.spawn(server.run(intake, stop))),
             }
         }
         source_tasks.close();

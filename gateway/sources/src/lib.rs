@@ -4,6 +4,7 @@
 //! A source knows nothing of the log, of policies or of destinations: it sees [`model::Intake`] alone.
 
 pub mod access;
+pub mod http;
 pub mod listener;
 pub mod mllp;
 pub mod mqtt;

@@ -56,21 +56,40 @@ impl Checker<'_> {
         base: &Path,
         span: &Range<usize>,
     ) {
-        let place = |keys: &[&str]| {
-            // The nearest that is written: a setting left out has no place of its own.
-            (0..=keys.len())
-                .rev()
-                .find_map(|depth| {
-                    let keys: Vec<&str> =
-                        ["mllp"].into_iter().chain(keys.iter().take(depth).copied()).collect();
-                    at(table, "feed", n, &keys)
-                })
-                .unwrap_or_else(|| span.clone())
-        };
+        let place = |keys: &[&str]| nearest(table, n, "mllp", keys).unwrap_or_else(|| span.clone());
         if let Err(error) = mllp.check() {
             self.error(place(&error.place()), error.to_string(), None);
         }
-        let Some(tls) = &mllp.tls else { return };
+        if let Some(tls) = &mllp.tls {
+            self.tls(tls, base, place);
+        }
+    }
+
+    /// A FHIR endpoint: its settings, its files, and its clients' keys.
+    pub(super) fn fhir(
+        &mut self,
+        table: &DeTable<'_>,
+        n: usize,
+        fhir: &sources::http::Config,
+        base: &Path,
+        span: &Range<usize>,
+    ) {
+        let place = |keys: &[&str]| nearest(table, n, "fhir", keys).unwrap_or_else(|| span.clone());
+        if let Err(error) = fhir.check() {
+            let setting =
+                if let sources::http::Error::Setting { setting, .. } = &error { setting } else { "" };
+            self.error(place(&[setting]), error.to_string(), None);
+        }
+        if let Err(error) = fhir.check_keys(base) {
+            self.error(place(&["client"]), error.to_string(), None);
+        }
+        if let Some(tls) = &fhir.tls {
+            self.tls(tls, base, place);
+        }
+    }
+
+    /// The files of a listener. `place` finds a setting below the feed's kind.
+    fn tls(&mut self, tls: &sources::listener::Tls, base: &Path, place: impl Fn(&[&str]) -> Range<usize>) {
         match tls.load(base, &[]) {
             Ok(listening) => self.shown(place(&["tls", "certificate"]), listening.identity()),
             Err(error) => {
@@ -88,4 +107,12 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// The nearest that is written below a feed's kind: a setting left out has no place of its own.
+fn nearest(table: &DeTable<'_>, n: usize, kind: &str, keys: &[&str]) -> Option<Range<usize>> {
+    (0..=keys.len()).rev().find_map(|depth| {
+        let keys: Vec<&str> = [kind].into_iter().chain(keys.iter().take(depth).copied()).collect();
+        at(table, "feed", n, &keys)
+    })
 }

@@ -1,0 +1,343 @@
+//! One request, from its header to its answer.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fhir::accept::{self, Accepted, Interaction};
+use fhir::validate::Code;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request};
+use hyper::body::Body;
+use model::{Clock, Intake, Slug};
+
+use super::auth::{self, Authority, Scope};
+use super::body::Room;
+use super::ingest::Taking;
+use super::latest::Latest;
+use super::limits::{Quotas, STRANGERS_PER_MINUTE_MAX};
+use super::request::{self, Route};
+use super::respond::{self, Answer, Refusal};
+use super::stats::Counters;
+use super::{Authentication, Config, capability};
+
+/// Longest form at the token endpoint.
+const FORM_BYTES_MAX: u64 = 16 << 10;
+/// Longest time for it.
+const FORM_S_MAX: u64 = 10;
+
+/// What the connections of a listener share.
+#[derive(Debug)]
+pub(super) struct Endpoint<I> {
+    pub(super) name: Slug,
+    pub(super) config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) authority: Authority,
+    pub(super) intake: I,
+    /// What `Location` begins with.
+    pub(super) base: String,
+    /// Tells this run of the gateway from others.
+    pub(super) started: [u8; 16],
+    pub(super) latest: Mutex<Latest>,
+    pub(super) room: Room,
+    pub(super) quotas: Quotas,
+    pub(super) statement: Bytes,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    pub(super) address: SocketAddr,
+    /// The name in its certificate, which was verified.
+    pub(super) certificate: Option<Arc<str>>,
+}
+
+/// Who a request is from.
+#[derive(Debug, Clone)]
+pub(super) struct Who {
+    pub(super) name: Arc<str>,
+    /// `None` permits everything: a certificate has no scopes.
+    scopes: Option<Arc<[Scope]>>,
+}
+
+impl Who {
+    pub(super) fn permits(&self, kind: &str, create: bool) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|scope| scope.permits(kind, create)))
+    }
+}
+
+impl<I: Intake> Endpoint<I> {
+    /// The state of a listener without connections.
+    pub(super) fn new(
+        name: Slug,
+        config: Config,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+        authority: Authority,
+        started: [u8; 16],
+        intake: I,
+    ) -> Self {
+        let certificates = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        let statement = capability::statement(config.url.as_deref(), !authority.is_empty(), certificates);
+        Self {
+            base: format!("{}/fhir", config.url.as_deref().unwrap_or_default()),
+            statement: statement.into(),
+            latest: Mutex::default(),
+            room: Room::default(),
+            quotas: Quotas::default(),
+            name,
+            config,
+            clock,
+            counters,
+            authority,
+            started,
+            intake,
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer<B>(&self, request: Request<B>, caller: &Caller) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (parts, body) = request.into_parts();
+        let mut answer = match request::route(&parts) {
+            Ok(route) => self.routed(&parts, body, caller, route).await,
+            Err(refusal) => self.strange(caller).map_or_else(Answer::from, |()| refusal.into()),
+        };
+        if let Some(id) = request::request_id(&parts.headers) {
+            answer.headers_mut().insert("x-request-id", id.clone());
+        }
+        if parts.method == Method::HEAD {
+            *answer.body_mut() = Bytes::new();
+        }
+        answer
+    }
+
+    async fn routed<B>(&self, parts: &Parts, body: B, caller: &Caller, route: Route) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        match route {
+            Route::Metadata => {
+                let readable = self.strange(caller).and_then(|()| request::takes_json(parts));
+                readable.map_or_else(Answer::from, |()| respond::fhir(200, self.statement.clone()))
+            }
+            Route::SmartConfiguration | Route::Token if self.authority.is_empty() => {
+                Refusal::new(404, Code::NotFound, "this endpoint gives no tokens: clients show a certificate")
+                    .into()
+            }
+            Route::SmartConfiguration => self.strange(caller).map_or_else(Answer::from, |()| {
+                respond::json(200, capability::smart(self.authority.audience()))
+            }),
+            Route::Token => self.token(parts, body, caller).await.unwrap_or_else(Answer::from),
+            Route::Validate { kind } => {
+                self.validate(parts, body, caller, kind).await.unwrap_or_else(Answer::from)
+            }
+            Route::Create { .. } | Route::Update { .. } | Route::Bundle => {
+                match self.take(parts, body, caller, route).await {
+                    Ok(answer) => answer,
+                    Err((who, refusal)) => {
+                        self.refused(&who, &refusal);
+                        refusal.into()
+                    }
+                }
+            }
+        }
+    }
+
+    /// Counts and logs what was not stored. A client may repeat it for days: the log gets fewer and fewer lines of it,
+    /// the counter every one.
+    pub(super) fn refused(&self, who: &Who, refusal: &Refusal) {
+        self.counters.received.one();
+        let refused = self.counters.refused.one();
+        let (feed, client, status) = (&self.name, &who.name, refusal.status);
+        let issue = refusal.issues.first().map_or("", |issue| issue.code.as_str());
+        if refused.is_power_of_two() {
+            tracing::warn!(%feed, %client, status, issue, refused, "a request was not stored, and its client told so");
+        } else {
+            tracing::debug!(%feed, %client, status, issue, refused, "a request was not stored, and its client told so");
+        }
+    }
+
+    async fn take<B>(
+        &self,
+        parts: &Parts,
+        body: B,
+        caller: &Caller,
+        route: Route,
+    ) -> Result<Answer, (Who, Refusal)>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let received_at = self.clock.now();
+        let stranger = || Who { name: caller.address.ip().to_string().into(), scopes: None };
+        let who = self.who(&parts.headers, caller).map_err(|refusal| (stranger(), refusal))?;
+        let result = async {
+            match &route {
+                Route::Create { kind } => self.permitted(&who, kind, true)?,
+                Route::Update { kind, .. } => self.permitted(&who, kind, false)?,
+                _ => {}
+            }
+            request::takes_json(parts)?;
+            request::is_json(&parts.headers)?;
+            request::unconditional(&parts.headers)?;
+            let key = request::idempotency_key(&parts.headers)?;
+            let whole = self.read(&parts.headers, body).await?;
+            let accepted = self.room.judge(&whole, move |bytes| judge(&route, bytes)).await??;
+            if let Accepted::Transaction(entries) = &accepted {
+                for entry in entries {
+                    self.permitted(&who, entry.kind, entry.interaction == Interaction::Create)?;
+                }
+            }
+            let peer = caller.address.to_string();
+            let taking = Taking {
+                peer: if who.name.is_empty() { peer } else { who.name.to_string() },
+                who: &who,
+                received_at,
+                body: whole.bytes.clone(),
+                key,
+                prefer: request::prefer(&parts.headers),
+            };
+            self.store(&taking, accepted).await
+        };
+        let result = result.await;
+        result.map_err(|refusal| (who, refusal))
+    }
+
+    fn permitted(&self, who: &Who, kind: &str, create: bool) -> Result<(), Refusal> {
+        if who.permits(kind, create) {
+            return Ok(());
+        }
+        self.counters.unauthorised.one();
+        Err(Refusal::forbidden("the token's scopes do not permit this"))
+    }
+
+    async fn validate<B>(
+        &self,
+        parts: &Parts,
+        body: B,
+        caller: &Caller,
+        kind: Option<&'static str>,
+    ) -> Result<Answer, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        self.who(&parts.headers, caller)?;
+        request::takes_json(parts)?;
+        request::is_json(&parts.headers)?;
+        let whole = self.read(&parts.headers, body).await?;
+        let report = self.room.judge(&whole, move |bytes| accept::judge(kind, bytes)).await?;
+        // R4: the operation has worked, whatever it found; what is no JSON could not be judged.
+        let status = if report.is_valid() || report.resource_type.is_some() { 200 } else { 400 };
+        Ok(respond::fhir(status, report.operation_outcome()))
+    }
+
+    async fn read<B>(&self, headers: &HeaderMap, body: B) -> Result<super::body::Whole, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let within = Duration::from_secs(self.config.body_timeout_s.into());
+        let whole = self.room.read(headers, body, self.config.body_bytes_max, within).await?;
+        self.counters.bytes.add(whole.bytes.len() as u64);
+        Ok(whole)
+    }
+
+    async fn token<B>(&self, parts: &Parts, body: B, caller: &Caller) -> Result<Answer, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        self.strange(caller)?;
+        let kind =
+            parts.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if !kind.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded") {
+            let text = "Content-Type must be application/x-www-form-urlencoded";
+            return Err(Refusal::new(415, Code::NotSupported, text));
+        }
+        let within = Duration::from_secs(FORM_S_MAX);
+        let form = self.room.read(&parts.headers, body, FORM_BYTES_MAX, within).await?;
+        let auth::Answer { status, body, client, error } =
+            self.authority.answer(&form.bytes, self.clock.now().seconds());
+        let (feed, client) = (&self.name, client.as_deref().unwrap_or("unknown"));
+        match error {
+            None => {
+                self.counters.tokens.one();
+                tracing::info!(%feed, client, peer = %caller.address, "a client was given a token");
+            }
+            Some(error) => {
+                let unauthorised = self.counters.unauthorised.one();
+                if unauthorised.is_power_of_two() {
+                    tracing::warn!(%feed, client, peer = %caller.address, error, unauthorised, "a client was given no token");
+                }
+            }
+        }
+        Ok(respond::json(status, body))
+    }
+
+    /// Counts a request of somebody who need not be known.
+    fn strange(&self, caller: &Caller) -> Result<(), Refusal> {
+        self.quota(&format!("address {}", caller.address.ip()), STRANGERS_PER_MINUTE_MAX)
+    }
+
+    fn quota(&self, client: &str, per_minute: u32) -> Result<(), Refusal> {
+        self.quotas.take(client, per_minute).map_err(|wait| {
+            self.counters.throttled.one();
+            let text = "more requests than this client may send in a minute";
+            Refusal::later(429, Code::Throttled, wait.as_secs() + 1, text)
+        })
+    }
+
+    /// Who a request is from, and that it has not sent too much.
+    fn who(&self, headers: &HeaderMap, caller: &Caller) -> Result<Who, Refusal> {
+        let who = self.identified(headers, caller).inspect_err(|_| {
+            self.counters.unauthorised.one();
+        });
+        let who = match who {
+            Ok(who) => who,
+            Err(refusal) => return Err(self.strange(caller).err().unwrap_or(refusal)),
+        };
+        let address = caller.address.ip().to_string();
+        let counted = if who.name.is_empty() { &address } else { &*who.name };
+        self.quota(counted, self.config.requests_per_minute_max)?;
+        Ok(who)
+    }
+
+    fn identified(&self, headers: &HeaderMap, caller: &Caller) -> Result<Who, Refusal> {
+        let grant = request::bearer(headers)?
+            .map(|token| {
+                let ended = "the token is unknown or has ended: fetch a new one";
+                self.authority.find(token).ok_or_else(|| Refusal::unauthorised(true, ended))
+            })
+            .transpose()?;
+        let token = grant.map(|grant| Who { name: grant.client, scopes: Some(grant.scopes) });
+        let certificate =
+            caller.certificate.as_ref().map(|name| Who { name: Arc::clone(name), scopes: None });
+        let open = self.config.tls.is_none() && self.authority.is_empty();
+        match (self.config.authentication, token, certificate) {
+            (Authentication::Either, Some(token), _) => Ok(token),
+            (Authentication::Either, None, Some(certificate)) => Ok(certificate),
+            (Authentication::Either, None, None) if open => Ok(Who { name: "".into(), scopes: None }),
+            (Authentication::Both, Some(token), Some(_)) => Ok(token),
+            (Authentication::Both, Some(_), None) => {
+                Err(Refusal::unauthorised(false, "a client certificate is expected beside the token"))
+            }
+            (_, None, _) => {
+                let text =
+                    "a token is expected (SMART backend services: see .well-known/smart-configuration)";
+                Err(Refusal::unauthorised(false, text))
+            }
+        }
+    }
+}
+
+/// Judges a body by what was asked for.
+fn judge(route: &Route, bytes: &[u8]) -> Result<Accepted, Refusal> {
+    let request = match route {
+        Route::Create { kind } => accept::Request::Create { kind },
+        Route::Update { kind, id } => accept::Request::Update { kind, id },
+        _ => accept::Request::Bundle,
+    };
+    accept::accept(request, bytes).map_err(Refusal::from)
+}

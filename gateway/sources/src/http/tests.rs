@@ -1,0 +1,4 @@
+mod access;
+mod flow;
+mod requests;
+mod support;
