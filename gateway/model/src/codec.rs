@@ -67,6 +67,8 @@ mod tests {
             only: Some(vec!["lake".parse().unwrap()]),
             identity: None,
             reply: Some(ByteBuf::from(reply)),
+            sequenced: Some(LinkNumber { link: ByteBuf::from(vec![7; 16]), last: -1 }),
+            flags: vec![Flag::ReusedId],
         }
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::{Fault, Provenance, RecordId};
+use crate::{Fault, Flag, Provenance, RecordId, Slug};
 
 /// A boxed future, for the traits that must be objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,11 +46,28 @@ pub struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity(pub [u8; 32]);
 
+/// The last sequence number of a link, stored with the record that carried it. A link is a digest over what the
+/// protocol identifies it by (for HL7 v2: both applications and facilities); the intake mixes in the feed and keys it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkPosition {
+    /// The link.
+    pub link: Identity,
+    /// The number; -1 where the link begins anew.
+    pub last: i64,
+}
+
 /// What is known only when the last byte has arrived.
 #[derive(Debug, Clone, Default)]
 pub struct Closing {
     /// For recognising a resend; `None` switches that off for this record.
     pub identity: Option<Identity>,
+    /// For noticing that another record had the same id: a digest over the id that the sender gave (for HL7 v2:
+    /// MSH-10, with MSH-3 and MSH-4). Such a record is taken and flagged.
+    pub control: Option<Identity>,
+    /// Where the record stands on its link.
+    pub sequenced: Option<LinkPosition>,
+    /// What is known to be unusual about it.
+    pub flags: Vec<Flag>,
     /// The positive answer that the source will give, stored so that a resend gets the same.
     pub reply: Option<Bytes>,
     /// The format, where the first bytes decide it; otherwise as in the provenance.
@@ -105,6 +122,13 @@ pub trait Intake: Clone + Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`] when the box cannot take one now.
     fn begin(&self, provenance: Provenance) -> impl Future<Output = Result<Writer, Refusal>> + Send;
+
+    /// The last sequence number of a link that a durable record of the feed carried; `None` where nothing is known. From
+    /// memory.
+    fn last_number(&self, feed: &Slug, link: &Identity) -> Option<i64> {
+        let _ = (feed, link);
+        None
+    }
 
     /// Takes note of a fault. Returns at once: it is kept, searchable, and counted; a peer that repeats itself is
     /// summed up, so that it may be called for every fault.

@@ -51,6 +51,25 @@ pub struct Provenance {
     pub origin: Option<RecordId>,
 }
 
+/// Something unusual about a record that was taken all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flag {
+    /// An earlier record of its sender had the same id and other content.
+    ReusedId,
+    /// Its sequence number was not the expected one.
+    OutOfSequence,
+}
+
+/// The last sequence number of a link, as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkNumber {
+    /// The keyed name of the link.
+    pub link: ByteBuf,
+    /// The number; -1 where the link begins anew.
+    pub last: i64,
+}
+
 /// What stands beside a payload in the log: CBOR by [`crate::codec`], sealed with the payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
@@ -65,4 +84,10 @@ pub struct Envelope {
     /// What the source answered, to be repeated word for word to an identical resend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<ByteBuf>,
+    /// Where it stands on its link, if its protocol numbers messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequenced: Option<LinkNumber>,
+    /// What is unusual about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<Flag>,
 }

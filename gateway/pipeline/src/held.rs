@@ -421,6 +421,8 @@ pub(crate) async fn append_copy(
         only: Some(vec![destination.clone()]),
         identity: None,
         reply: None,
+        sequenced: None,
+        flags: Vec::new(),
     };
     let log = spool.lane(lane);
     let seq = log.append(codec::encode(&envelope)?, payload).await?;

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use bytes::Bytes;
 use model::{
-    Append, BoxFuture, Closing, Envelope, Fault, Identity, Intake, Lane, Provenance, Receipt, RecordId,
-    Refusal, Slug, Timestamp, Writer, codec,
+    Append, BoxFuture, Closing, Envelope, Fault, FaultKind, Flag, Identity, Intake, Lane, LinkNumber,
+    Provenance, Receipt, RecordId, Refusal, Slug, Timestamp, Writer, codec,
 };
 use serde_bytes::ByteBuf;
 use spool::{Appender, Entry, Keys, Log, Spool};
 
 use crate::faults::Faults;
-use crate::seen::{Claim, Key, Seen, Verdict};
+use crate::seen::{Claim, Key, Link, Seen, Verdict};
 
 /// Takes records of the configured feeds into the lanes' logs. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -73,6 +73,10 @@ impl Intake for LogIntake {
         Ok(Writer::new(RecordWriter { inner: Arc::clone(&self.0), lane, log, appender, provenance }))
     }
 
+    fn last_number(&self, feed: &Slug, name: &Identity) -> Option<i64> {
+        self.0.seen.last_number(&link(self.0.spool.keys(), feed, name))
+    }
+
     fn report(&self, fault: Fault) {
         self.0.faults.report(fault);
     }
@@ -103,7 +107,9 @@ impl RecordWriter {
         if let Some(format) = closing.format {
             provenance.format = format;
         }
-        let key = closing.identity.map(|identity| keyed(self.inner.spool.keys(), &provenance.feed, identity));
+        let keys = self.inner.spool.keys();
+        let feed = provenance.feed.clone();
+        let key = closing.identity.map(|identity| keyed(keys, &feed, identity, closing.control));
         let claim: Option<Claim> = match key {
             None => None,
             Some(key) => match self.inner.seen.claim(key).await {
@@ -114,17 +120,28 @@ impl RecordWriter {
                 }
             },
         };
+        let mut flags = closing.flags;
+        let is_id_reused = claim.as_ref().is_some_and(|claim| claim.is_id_reused);
+        flags.extend(is_id_reused.then_some(Flag::ReusedId));
+        let numbered = closing.sequenced.map(|s| (link(keys, &feed, &s.link), s.last));
+        let (peer, at, bytes) = (provenance.peer.clone(), provenance.received_at, self.appender.len());
         let envelope = Envelope {
             provenance,
             only: None,
             identity: key.map(|k| ByteBuf::from(k.to_vec())),
             reply: closing.reply.map(|r| ByteBuf::from(r.to_vec())),
+            sequenced: numbered.map(|(link, last)| LinkNumber { link: ByteBuf::from(link.to_vec()), last }),
+            flags,
         };
         let meta = codec::encode(&envelope).map_err(|_| Refusal::Storage)?;
         let seq = self.appender.commit(meta).await.map_err(|e| refuse(&e))?;
         let id = RecordId { lane: self.lane, epoch: self.log.epoch(), seq };
         if let Some(claim) = claim {
-            claim.settle(id);
+            claim.settle(id, numbered);
+        }
+        if is_id_reused {
+            let fault = Fault::new(feed, peer, at, FaultKind::ReusedId).bytes(bytes).record(id);
+            self.inner.faults.report(fault);
         }
         Ok(Receipt { id, duplicate: None })
     }
@@ -143,15 +160,30 @@ async fn stored_reply(spool: &Spool, id: RecordId) -> Bytes {
 
 /// The feed is mixed in, because two feeds may number their messages alike; keyed, because an index of plain
 /// digests would confirm a guessed message.
-fn keyed(keys: &Keys, feed: &Slug, identity: Identity) -> Key {
+fn keyed(keys: &Keys, feed: &Slug, identity: Identity, control: Option<Identity>) -> Key {
+    let mut key = Key::default();
+    let (id, whole) = key.split_at_mut(8);
+    if let Some(control) = control {
+        let mac = keys.mac("record-control", &of_feed(feed, &control));
+        id.copy_from_slice(mac.first_chunk::<8>().unwrap_or(&[0; 8]));
+    }
+    let mac = keys.mac("record-identity", &of_feed(feed, &identity));
+    whole.copy_from_slice(mac.first_chunk::<16>().unwrap_or(&[0; 16]));
+    key
+}
+
+/// The same for a link of numbered messages.
+fn link(keys: &Keys, feed: &Slug, link: &Identity) -> Link {
+    let mac = keys.mac("link", &of_feed(feed, link));
+    mac.first_chunk::<16>().copied().unwrap_or_default()
+}
+
+fn of_feed(feed: &Slug, identity: &Identity) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(feed.as_str().len() + 33);
     bytes.extend_from_slice(feed.as_str().as_bytes());
     bytes.push(0);
     bytes.extend_from_slice(&identity.0);
-    let mac = keys.mac("record-identity", &bytes);
-    let mut key = Key::default();
-    key.copy_from_slice(mac.first_chunk::<16>().unwrap_or(&[0; 16]));
-    key
+    bytes
 }
 
 fn refuse(error: &spool::Error) -> Refusal {

@@ -3,7 +3,7 @@
 //! **Promise.** Nothing acknowledged is lost: a [`model::Receipt`] is handed out after the log has synced, and a
 //! number leaves the log's care only when every destination has it, as a row or as a skip with a reason.
 //!
-//! **Limits.** [`seen::SEEN_MAX`] remembered identities; [`config::BatchLimits`] per batch; one batch in flight per
+//! **Limits.** [`SEEN_MAX`] remembered identities; [`LINKS_MAX`] links; [`FAULTS_MAX`] faults; [`config::BatchLimits`] per batch; one batch in flight per
 //! destination and lane; [`cursor::SETTLED_MAX`] settled ranges remembered per destination and lane.
 //!
 //! **Invariants of absence.** Nothing here knows a protocol of the ward, HTTP, TLS or a file: arrivals come through
@@ -48,7 +48,7 @@ pub use faults::{ENTRIES_PER_KIND, ENTRIES_PER_PEER, FAULTS_MAX, FaultEntry, Fau
 pub use held::HeldItem;
 pub use intake::LogIntake;
 pub use journal::{DOCUMENT_BYTES_MAX, Journal};
-pub use seen::SEEN_MAX;
+pub use seen::{LINKS_MAX, SEEN_MAX};
 pub use status::{DeliveryState, DeliveryStatus};
 pub use trace::{Arrival, Decision, Fate, Outcome, Trace};
 

@@ -4,4 +4,5 @@ mod delivery;
 mod forgetful;
 mod held;
 mod routing;
+mod senders;
 pub(crate) mod support;

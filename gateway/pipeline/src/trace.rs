@@ -4,7 +4,9 @@
 //! went to a destination (ADR 0001). All of them lead here, and what landed is named as its row is. A name that this
 //! number never had belongs to another disk's record, and is refused: the wrong patient would be worse than no answer.
 
-use model::{Envelope, Format, PolicyRef, Provenance, Reason, RecordId, Slug, StreamEpoch, Timestamp, codec};
+use model::{
+    Envelope, Flag, Format, PolicyRef, Provenance, Reason, RecordId, Slug, StreamEpoch, Timestamp, codec,
+};
 use serde::Serialize;
 use spool::Entry;
 
@@ -42,6 +44,8 @@ pub struct Arrival {
     pub bytes: u64,
     /// The record it is a copy of.
     pub origin: Option<RecordId>,
+    /// What is unusual about it.
+    pub flags: Vec<Flag>,
 }
 
 /// What became of a record at one destination.
@@ -118,7 +122,7 @@ impl Handle {
     pub async fn trace(&self, id: RecordId) -> Result<Trace, Error> {
         let (mut arrival, mut routes) = (None, Vec::new());
         if let Some(Entry::Record(record)) = self.named(id).await?
-            && let Ok(Envelope { provenance, .. }) = codec::decode::<Envelope>(&record.meta)
+            && let Ok(Envelope { provenance, flags, .. }) = codec::decode::<Envelope>(&record.meta)
         {
             routes = self.routes(&provenance, &record).await;
             arrival = Some(Arrival {
@@ -128,6 +132,7 @@ impl Handle {
                 format: provenance.format.as_str(),
                 bytes: record.payload.len(),
                 origin: provenance.origin,
+                flags,
             });
         }
         let mut destinations = Vec::new();

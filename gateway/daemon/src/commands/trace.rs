@@ -32,6 +32,16 @@ pub(crate) async fn trace(config: &Path, id: RecordId, as_json: bool) -> anyhow:
                 line("bytes"),
                 line("format")
             ));
+            for flag in arrival.get("flags").and_then(Value::as_array).into_iter().flatten() {
+                let what = match flag.as_str() {
+                    Some("reused-id") => {
+                        "an earlier record of its sender has the same control id and other content"
+                    }
+                    Some("out-of-sequence") => "its sequence number was not the expected one",
+                    other => other.unwrap_or_default(),
+                };
+                out.push_str(&format!("  note      {what}\n"));
+            }
             if !arrival.get("origin").is_none_or(Value::is_null) {
                 out.push_str(&format!("  copy of   {}\n", line("origin")));
             }

@@ -290,7 +290,7 @@ impl TestBox {
         let closing = Closing {
             identity: Some(Identity(identity)),
             reply: Some(Bytes::from(format!("AA for {} bytes", body.len()))),
-            format: None,
+            ..Closing::default()
         };
         let receipt = writer.commit(closing).await.unwrap();
         Took { id: receipt.id, duplicate: receipt.duplicate }

@@ -7,7 +7,7 @@ use model::Slug;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Sender;
+use super::{Acknowledge, Sender};
 use crate::access::{Allow, ListLength, list_length};
 use crate::listener::{self, Tls};
 
@@ -60,6 +60,8 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
     pub senders: Option<Vec<Sender>>,
+    /// How messages are acknowledged.
+    pub acknowledge: Acknowledge,
 }
 
 impl Default for Config {
@@ -76,6 +78,7 @@ impl Default for Config {
             tls: None,
             allow: Allow::default(),
             senders: None,
+            acknowledge: Acknowledge::default(),
         }
     }
 }
@@ -116,7 +119,7 @@ impl Config {
         if self.allow.certificates.is_some() && !required {
             return Err(Error::NoCertificates);
         }
-        Ok(())
+        self.acknowledge.check().map_err(|what| Error::Acknowledge { what })
     }
 }
 
@@ -144,6 +147,12 @@ pub enum Error {
         max: u64,
         /// What was written.
         value: u64,
+    },
+    /// Settings of acknowledgement contradict each other.
+    #[error("acknowledge: {what}")]
+    Acknowledge {
+        /// Which.
+        what: &'static str,
     },
     /// A setting of TLS does not fit the others.
     #[error("tls.{0}")]
@@ -173,6 +182,7 @@ impl Error {
             Self::List(ListLength { list: "senders", .. }) | Self::Sender => vec!["senders"],
             Self::List(length) => vec!["allow", length.list],
             Self::NoCertificates => vec!["allow", "certificates"],
+            Self::Acknowledge { .. } => vec!["acknowledge"],
             Self::Bind { .. } => vec!["listen"],
             Self::Tls(_) => vec!["tls"],
         }
@@ -237,6 +247,6 @@ mod tests {
     fn the_schema_names_every_setting() {
         let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
         assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 11);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 12);
     }
 }

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use hl7::mllp::{CR, Deframer, Event, FS, VT};
-use model::Intake;
+use model::{FaultKind, Intake};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::frame::{Frame, Outcome};
+use super::frame::{Frame, Origin, Outcome};
 use super::places::Pace;
 use super::server::Feed;
 
@@ -68,10 +68,12 @@ where
     let (read_half, write_half) = tokio::io::split(stream);
     let (hand_over, outcomes) = mpsc::channel(PIPELINE_MAX / 2);
     let unwritable = CancellationToken::new();
+    let origin = Origin::new(feed.clone(), &peer);
     let mut reader = Reader {
         feed: &feed,
         peer: &peer,
         pace,
+        origin: &origin,
         stop,
         unwritable: unwritable.clone(),
         deframer: Deframer::new(feed.config.frame_bytes_max),
@@ -80,6 +82,7 @@ where
         grace: None,
         frames: 0,
         junk: 0,
+        is_filler: true,
         hand_over,
     };
     // The reader goes with the end of reading, and with it the sender that the answerer waits for.
@@ -87,7 +90,7 @@ where
         let ending = reader.run(read_half).await;
         (ending, reader.frames)
     };
-    let answering = answer(write_half, outcomes, &feed, &unwritable);
+    let answering = answer(write_half, outcomes, &origin, &unwritable);
     let ((ending, frames), ()) = tokio::join!(reading, answering);
     tracing::info!(feed = %feed.name, %peer, frames, reason = ending.as_str(), "a connection ended");
 }
@@ -96,11 +99,12 @@ struct Reader<'c, I> {
     feed: &'c Feed<I>,
     peer: &'c str,
     pace: Pace,
+    origin: &'c Origin<I>,
     stop: CancellationToken,
     /// Fires when an answer could not be written.
     unwritable: CancellationToken,
     deframer: Deframer,
-    frame: Option<Frame>,
+    frame: Option<Frame<I>>,
     /// When the peer must have sent what is due; none where it may be idle for ever.
     deadline: Option<Instant>,
     /// Set once the gateway stops.
@@ -108,6 +112,8 @@ struct Reader<'c, I> {
     frames: u64,
     /// Bytes since the last frame.
     junk: u64,
+    /// Whether these are line ends, blanks and NULs alone, which many senders append.
+    is_filler: bool,
     hand_over: mpsc::Sender<Outcome>,
 }
 
@@ -181,15 +187,17 @@ impl<I: Intake> Reader<'_, I> {
             match self.deframer.next(input) {
                 None => return Ok(()),
                 Some(Event::Begin) => {
-                    self.frame = Some(Frame::new(self.feed.clock.now()));
-                    self.junk = 0;
+                    self.report_junk();
+                    self.frame = Some(Frame::new(self.origin));
                     self.wait(self.pace.message()).await;
                     let patience = Duration::from_secs(self.feed.config.frame_timeout_s.into());
                     self.deadline = Some(Instant::now() + patience);
                 }
-                Some(Event::Data(data)) => {
-                    if let Some(frame) = &mut self.frame {
-                        frame.push(data, self.feed, self.peer).await;
+                Some(Event::Data(mut data)) => {
+                    while let Some(frame) = &mut self.frame
+                        && let Some(outcome) = frame.push(&mut data).await
+                    {
+                        self.hand_over(outcome).await?;
                     }
                 }
                 Some(Event::TooLong) => {
@@ -197,9 +205,9 @@ impl<I: Intake> Reader<'_, I> {
                         frame.too_long();
                     }
                 }
-                Some(Event::End { bytes }) => self.end(bytes).await?,
+                Some(Event::End { .. }) => self.end().await?,
                 Some(Event::Broken { bytes, .. }) => self.broken_off(bytes).await?,
-                Some(Event::Junk(junk)) => self.junk(junk.len() as u64)?,
+                Some(Event::Junk(junk)) => self.junk(junk)?,
             }
         }
     }
@@ -219,44 +227,56 @@ impl<I: Intake> Reader<'_, I> {
     }
 
     /// The frame is complete.
-    async fn end(&mut self, bytes: u64) -> Result<(), Ending> {
+    async fn end(&mut self) -> Result<(), Ending> {
         self.frame_due();
         let Some(frame) = self.frame.take() else { return Ok(()) };
-        let Some(outcome) = frame.end(bytes, self.feed, self.peer) else {
+        if frame.is_empty() {
             self.feed.counters.empty.one();
             return Ok(());
-        };
+        }
         self.frames += 1;
-        self.feed.counters.frames.one();
-        self.feed.counters.bytes.add(bytes);
-        self.hand_over(outcome).await
+        match frame.end().await {
+            Some(outcome) => self.hand_over(outcome).await,
+            None => Ok(()),
+        }
     }
 
     /// The next frame began before this one ended.
     async fn broken_off(&mut self, bytes: u64) -> Result<(), Ending> {
         self.feed.counters.broken.one();
         let Some(frame) = self.frame.take() else { return Ok(()) };
-        match frame.broken_off(bytes, self.feed, self.peer) {
+        match frame.broken_off(bytes).await {
             Some(outcome) => self.hand_over(outcome).await,
             None => Ok(()),
         }
     }
 
-    fn junk(&mut self, bytes: u64) -> Result<(), Ending> {
+    fn junk(&mut self, junk: &[u8]) -> Result<(), Ending> {
+        let bytes = junk.len() as u64;
         self.feed.counters.junk_bytes.add(bytes);
-        // The CR or CRLF that many senders append is nobody's concern.
-        if self.junk <= 2 && self.junk + bytes > 2 {
+        let is_filler = junk.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | b'\t' | 0));
+        if self.is_filler && !is_filler {
             tracing::warn!(feed = %self.feed.name, peer = %self.peer, bytes, "bytes outside of a frame are skipped");
         }
+        self.is_filler &= is_filler;
         self.junk += bytes;
         if self.junk > JUNK_BYTES_MAX { Err(Ending::Junk) } else { Ok(()) }
     }
 
+    /// The run of bytes outside of frames has ended. Of filler nothing is said.
+    fn report_junk(&mut self) {
+        let bytes = std::mem::take(&mut self.junk);
+        if !std::mem::replace(&mut self.is_filler, true) || bytes > JUNK_BYTES_MAX {
+            self.origin.report(self.origin.fault(FaultKind::Junk).bytes(bytes));
+        }
+    }
+
     /// Nothing more will be read. Closing after FS completes a frame whose CR was lost.
     async fn close(&mut self, ending: Ending) {
+        self.report_junk();
         let bytes = match self.deframer.finish() {
-            Some(Event::End { bytes }) if ending == Ending::Closed => {
-                if self.end(bytes).await.is_err() {
+            Some(Event::End { .. }) if ending == Ending::Closed => {
+                if self.end().await.is_err() {
                     tracing::debug!(feed = %self.feed.name, peer = %self.peer, "the last frame has nobody to be answered to");
                 }
                 return;
@@ -265,6 +285,7 @@ impl<I: Intake> Reader<'_, I> {
             _ => return,
         };
         self.feed.counters.cut_off.one();
+        self.origin.report(self.origin.fault(FaultKind::CutOff).bytes(bytes));
         tracing::warn!(feed = %self.feed.name, peer = %self.peer, bytes, reason = ending.as_str(), "a frame was cut off; its sender got no answer and will resend");
     }
 
@@ -284,7 +305,7 @@ impl<I: Intake> Reader<'_, I> {
 async fn answer<I: Intake>(
     mut socket: impl AsyncWrite + Unpin,
     mut outcomes: mpsc::Receiver<Outcome>,
-    feed: &Feed<I>,
+    origin: &Origin<I>,
     unwritable: &CancellationToken,
 ) {
     let mut pending = FuturesOrdered::new();
@@ -315,7 +336,10 @@ async fn answer<I: Intake>(
         let written = !unwritable.is_cancelled() && write(&mut socket, &out).await;
         out.clear();
         if !written {
-            feed.counters.answers_lost.add(count);
+            origin.feed.counters.answers_lost.add(count);
+            if !unwritable.is_cancelled() {
+                origin.report(origin.fault(FaultKind::AnswersNotTaken));
+            }
             unwritable.cancel();
         }
     }

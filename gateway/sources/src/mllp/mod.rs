@@ -9,18 +9,28 @@
 //! same and makes no second record. The next frame is read while the commit is pending: one sync of the disk
 //! serves all frames that wait for it.
 //!
-//! | what came | what is stored | answer |
-//! |---|---|---|
-//! | a message | it | AA |
-//! | an identical resend | nothing new | the stored answer |
-//! | a frame without a readable MSH | it, as [`model::Format::Unparsed`] | AR, and why |
-//! | any frame while the lane is full, storage fails, or the box stops | nothing | AE, and what to do |
-//! | a frame beyond the limit | nothing | AR, at its end |
-//! | a message of a sender (MSH-3, MSH-4) that is none of `senders` | nothing; counted | AR, and why |
-//! | a frame broken off by the next VT | what came of it, as `Unparsed` | none |
-//! | a frame broken off by a disconnect or a time-out | nothing: the sender has it and will resend | none |
-//! | an empty frame | nothing | none |
-//! | bytes between frames | nothing; counted | none |
+//! | what came | what is stored | answer, in original mode | fault |
+//! |---|---|---|---|
+//! | a message | it | AA | |
+//! | a batch (FHS, BHS) | each of its messages, a record each | a batch of their answers | where its count is wrong |
+//! | an identical resend | nothing new | the stored answer | |
+//! | a frame without a readable MSH | it, as [`model::Format::Unparsed`] | AR, and why | no-header |
+//! | any frame while the lane is full, storage fails, or the box stops | nothing | AE, and what to do | not-stored |
+//! | a frame beyond the limit | nothing | AR, at its end | too-long |
+//! | a message of a sender (MSH-3, MSH-4) that is none of `senders` | nothing | AR, and why | not-allowed |
+//! | a frame broken off by the next VT | what came of it, as `Unparsed` | none | broken-off |
+//! | a frame broken off by a disconnect or a time-out | nothing: the sender has it and will resend | none | cut-off |
+//! | an empty frame | nothing | none | |
+//! | bytes between frames | nothing; counted | none | junk, unless they are line ends and NULs |
+//!
+//! **Answers.** MSH-15 and MSH-16 ask for them ([`hl7::Mode`]), or [`Acknowledge`] says otherwise: accept
+//! acknowledgements (CA, CE, CR), application acknowledgements (AA, AE, AR), both in this order, each in a frame, or
+//! none. A message that could not be stored and whose sender wants no answer is the fault `lost-unanswered`. MSH-13 is
+//! answered in MSA-4 ([`hl7::sequence`]); messages with numbers are decided one after the other on each connection.
+//!
+//! **Batches** are cut while they stream ([`hl7::batch`], ADR 0009), at most [`BATCH_MESSAGES_MAX`] messages each.
+//!
+//! **Faults** are reported through [`model::Intake::report`] and found by `wardgate faults`.
 //!
 //! **Limits** (beside those of [`Config`]). A connection has [`PIPELINE_MAX`] frames waiting for their answers, a
 //! read buffer of [`READ_BYTES`], and no more than [`hl7::MSH_BYTES_MAX`] of each frame in memory. A peer that does
@@ -40,6 +50,8 @@
 //!
 //! **Invariants.** Nothing here parses beyond MSH, knows the log, or logs content: feed, peer, ids, sizes, counts.
 
+mod acknowledge;
+mod batch;
 mod config;
 mod connection;
 mod door;
@@ -48,8 +60,11 @@ mod places;
 mod reply;
 mod senders;
 mod server;
+mod settle;
 mod stats;
 
+pub use acknowledge::{AckMode, Acknowledge, BatchReply, Sequence, When};
+pub use batch::BATCH_MESSAGES_MAX;
 pub use config::{Config, Error, FRAME_BYTES_MAX};
 pub use connection::{ANSWER_WRITE_S_MAX, JUNK_BYTES_MAX, PIPELINE_MAX, READ_BYTES, STOP_GRACE_S};
 pub use door::{KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, UNCONFIRMED_MS_MAX};

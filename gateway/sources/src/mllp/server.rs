@@ -146,7 +146,7 @@ impl<I> Feed<I> {
         counters: Arc<Counters>,
         intake: I,
     ) -> Self {
-        let replies = Replies::new(Arc::clone(&clock), config.frame_bytes_max);
+        let replies = Replies::new(Arc::clone(&clock), &config);
         let turned = Turned::default();
         Self(Arc::new(Inner { name, config, clock, counters, replies, intake, turned }))
     }

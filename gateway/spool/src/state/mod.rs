@@ -54,6 +54,8 @@ pub enum Table {
     Seen,
     /// Feeds and devices.
     Registry,
+    /// The last sequence number of links; keys are HMACs.
+    Links,
     /// Faults between peers and sources, the newest.
     Faults,
     /// Everything else that is small.
@@ -62,8 +64,8 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 6] =
-        [Self::Cursors, Self::Deliveries, Self::Seen, Self::Registry, Self::Faults, Self::Meta];
+    pub const ALL: [Self; 7] =
+        [Self::Cursors, Self::Deliveries, Self::Seen, Self::Registry, Self::Links, Self::Faults, Self::Meta];
 
     /// Most keys.
     pub const fn keys_max(self) -> u64 {
@@ -71,7 +73,7 @@ impl Table {
             // Two keys for each of 100,000 identities: by identity and by age.
             Self::Seen => 200_000,
             Self::Deliveries | Self::Registry => 100_000,
-            Self::Faults => 20_000,
+            Self::Faults | Self::Links => 20_000,
             Self::Cursors | Self::Meta => 10_000,
         }
     }
@@ -83,6 +85,7 @@ impl Table {
             Self::Deliveries => b'd',
             Self::Seen => b's',
             Self::Registry => b'r',
+            Self::Links => b'l',
             Self::Faults => b'f',
             Self::Meta => b'm',
         }
@@ -139,12 +142,13 @@ struct Counts([u64; Table::ALL.len()]);
 
 impl Counts {
     fn of(&mut self, table: Table) -> &mut u64 {
-        let Self([cursors, deliveries, seen, registry, faults, meta]) = self;
+        let Self([cursors, deliveries, seen, registry, links, faults, meta]) = self;
         match table {
             Table::Cursors => cursors,
             Table::Deliveries => deliveries,
             Table::Seen => seen,
             Table::Registry => registry,
+            Table::Links => links,
             Table::Faults => faults,
             Table::Meta => meta,
         }

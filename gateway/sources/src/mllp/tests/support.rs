@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hl7::mllp::{Deframer, Event};
 use model::{
-    Append, BoxFuture, Clock, Closing, Format, Identity, Intake, Provenance, Receipt, Refusal, Timestamp,
-    Writer,
+    Append, BoxFuture, Clock, Closing, Fault, FaultKind, Flag, Format, Identity, Intake, Provenance, Receipt,
+    Refusal, Timestamp, Writer,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -27,6 +27,7 @@ pub(super) struct Stored {
     pub(super) provenance: Provenance,
     pub(super) payload: Vec<u8>,
     pub(super) reply: Option<Bytes>,
+    pub(super) flags: Vec<Flag>,
 }
 
 /// When the fake refuses.
@@ -56,6 +57,8 @@ struct State {
     forgetful: bool,
     push_takes: Duration,
     refuse: Option<(At, Refusal)>,
+    links: HashMap<[u8; 32], i64>,
+    faults: Vec<Fault>,
     writers: usize,
 }
 
@@ -84,6 +87,15 @@ impl Memory {
         self.0.state.lock().unwrap().refuse = refuse;
     }
 
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        self.0.state.lock().unwrap().faults.clone()
+    }
+
+    /// The kinds of the faults and how many bytes they were about.
+    pub(super) fn kinds(&self) -> Vec<(FaultKind, u64)> {
+        self.faults().iter().map(|fault| (fault.kind, fault.bytes)).collect()
+    }
+
     /// From now on every push waits for room.
     pub(super) fn push_takes(&self, time: Duration) {
         self.0.state.lock().unwrap().push_takes = time;
@@ -108,7 +120,8 @@ impl Memory {
     }
 
     fn check(&self, at: At) -> Result<(), Refusal> {
-        match self.0.state.lock().unwrap().refuse {
+        let state = self.0.state.lock().unwrap();
+        match state.refuse {
             Some((when, refusal)) if when == at => Err(refusal),
             _ => Ok(()),
         }
@@ -120,6 +133,14 @@ impl Intake for Memory {
         self.check(At::Begin)?;
         self.0.state.lock().unwrap().writers += 1;
         Ok(Writer::new(Record { memory: self.clone(), provenance, payload: Vec::new() }))
+    }
+
+    fn last_number(&self, _feed: &model::Slug, link: &Identity) -> Option<i64> {
+        self.0.state.lock().unwrap().links.get(&link.0).copied()
+    }
+
+    fn report(&self, fault: Fault) {
+        self.0.state.lock().unwrap().faults.push(fault);
     }
 }
 
@@ -140,7 +161,9 @@ impl Append for Record {
         Box::pin(async move {
             self.memory.check(At::Push)?;
             let wait = self.memory.0.state.lock().unwrap().push_takes;
-            tokio::time::sleep(wait).await;
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+            }
             self.payload.extend_from_slice(chunk);
             Ok(())
         })
@@ -166,7 +189,11 @@ impl Append for Record {
                 provenance.format = format;
             }
             let payload = std::mem::take(&mut self.payload);
-            state.stored.push(Stored { provenance, payload, reply: closing.reply });
+            if let Some(position) = closing.sequenced {
+                state.links.insert(position.link.0, position.last);
+            }
+            let (reply, flags) = (closing.reply, closing.flags);
+            state.stored.push(Stored { provenance, payload, reply, flags });
             Ok(Receipt { id: id(state.stored.len() - 1), duplicate: None })
         })
     }
