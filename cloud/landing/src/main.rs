@@ -100,8 +100,21 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    say_error(&format!("{error:#}"));
+    say_error(&told(error));
     ExitCode::from(FINDING)
+}
+
+/// An error with its causes, each said once: many of ours already end with the words of their cause.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if cause.starts_with(&text) {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn say_error(text: &str) {
@@ -118,7 +131,12 @@ fn load(path: &Path) -> Result<Config, ExitCode> {
 
 async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_from_env("WARDGATE_LOG").unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
-    tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     let server = Server::bind(&config, Arc::new(SystemClock)).await?;

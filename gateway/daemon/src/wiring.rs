@@ -59,8 +59,8 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         .mode(DATA_DIR_MODE)
         .create(&data_dir)
         .with_context(|| format!("{} cannot be made", data_dir.display()))?;
-    let keys = Keys::from_file(&document.spool.key_file, true)?;
     let spool_dir = data_dir.join(SPOOL_DIR);
+    let keys = Keys::from_file(&document.spool.key_file, !Spool::is_begun(&spool_dir))?;
     let spool = open_spool(&spool_dir, &document.spool, keys, &id, &clock).await?;
     let spool = Arc::new(spool);
 

@@ -46,6 +46,12 @@ pub struct Spool {
 }
 
 impl Spool {
+    /// Whether logs were begun in this folder, under some root key: then a key that is missing must come back, and a new
+    /// one in its place would open nothing.
+    pub fn is_begun(dir: &Path) -> bool {
+        dir.join(LOGS_DIR).exists()
+    }
+
     /// Opens a spool, or makes one in an empty or missing directory. Recovers what an earlier process left.
     /// Blocks.
     ///

@@ -318,6 +318,32 @@ fn the_filters_read_files_and_say_what_they_left_out() {
     assert!(!out.status.success() && shown(&out).contains("safe-harbor"), "{}", shown(&out));
 }
 
+/// A new key in its place would open nothing, and would stand in the way of the right one.
+#[test]
+fn a_root_key_that_is_gone_must_come_back() {
+    let site = Site::small();
+    let (mut gateway, mut landing) = site.start();
+    mllp::accepted(site.ports.mllp, &hl7::observation("key-1", 1));
+    site.drained();
+    gateway.stop();
+    let (key, safe) = (site.dir.join("root.key"), site.dir.join("safe.key"));
+    std::fs::rename(&key, &safe).unwrap();
+    let out = site.wardgate(&["run", "--config", "gateway.toml"]);
+    assert_eq!(out.status.code(), Some(1), "{}", shown(&out));
+    assert!(shown(&out).contains("restore it from where it is kept safe"), "{}", shown(&out));
+    assert!(!key.exists(), "no other key was made");
+    std::fs::rename(&safe, &key).unwrap();
+    let mut gateway = site.start_gateway();
+
+    // And a port that is taken is said once.
+    let busy = site.gateway_toml().replace("data_dir = \"gateway\"", "data_dir = \"other\"");
+    std::fs::write(site.dir.join("busy.toml"), busy).unwrap();
+    let out = site.wardgate(&["run", "--config", "busy.toml"]);
+    assert_eq!(shown(&out).matches("in use").count(), 1, "{}", shown(&out));
+    gateway.stop();
+    landing.stop();
+}
+
 #[test]
 fn the_machine_proves_itself() {
     let out = wardgate(&["self-test"], b"");
