@@ -8,6 +8,7 @@
 
 pub mod accept;
 pub mod definitions;
+pub mod fuzz;
 pub mod json;
 pub mod maps;
 pub mod v2;

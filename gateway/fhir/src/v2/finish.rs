@@ -3,6 +3,9 @@
 use super::run::Run;
 use crate::json::{Json, Name, Object};
 
+/// What stands where R4 requires something and the message says nothing.
+const NOT_SAID: &str = "not said in the message";
+
 impl Run<'_, '_> {
     pub(crate) fn finish(&mut self) {
         let all: Vec<Json> = (0..self.resources.len()).filter_map(|index| self.reference(index)).collect();
@@ -16,9 +19,15 @@ impl Run<'_, '_> {
                     resource.body.set(Name::clone(member), value.clone());
                 }
             }
+            if let Some(Json::Array(notes)) = resource.body.get_mut("note") {
+                complete(notes, "text", &Json::text(NOT_SAID));
+            }
             match &*resource.kind {
                 "Observation" => observation(&mut resource.body),
                 "Provenance" => {
+                    if let Some(Json::Array(agents)) = resource.body.get_mut("agent") {
+                        complete(agents, "who", &Object::from([("display", Json::text(NOT_SAID))]).into());
+                    }
                     if resource.body.get("target").is_none() {
                         let own = all.get(index);
                         let others = all.iter().filter(|r| Some(*r) != own).cloned().collect();
@@ -89,6 +98,15 @@ fn message_header(body: &mut Object) {
         }
         if response.get("code").is_none() {
             absent(response, "code");
+        }
+    }
+}
+
+/// Gives every element the member that R4 requires of it.
+fn complete(elements: &mut [Json], member: &str, value: &Json) {
+    for element in elements.iter_mut().filter_map(Json::as_object_mut) {
+        if element.get(member).is_none() {
+            element.set(member, value.clone());
         }
     }
 }

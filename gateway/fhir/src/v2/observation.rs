@@ -41,9 +41,8 @@ impl<'m> Run<'_, 'm> {
             let base = self.pending.len();
             let Some((name, value)) = self.typed(&kind, value, unit, official) else { continue };
             let mut component = Object::new();
-            if let Some(code) = &code {
-                component.set("code", code.clone());
-            }
+            let unnamed = || Object::from([("text", Json::text("not said in the message"))]).into();
+            component.set("code", code.clone().unwrap_or_else(unnamed));
             if !self.set(&mut component, name, value, base) {
                 continue;
             }
