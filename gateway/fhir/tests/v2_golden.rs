@@ -14,10 +14,10 @@ fn account(report: &fhir::v2::Report) -> String {
         report.message_type, report.leaves, report.official, report.ours, report.rest
     );
     for kept in &report.kept {
-        let _ = writeln!(out, "{} -> {} {}", kept.from, kept.to, kept.way.as_str());
+        writeln!(out, "{} -> {} {}", kept.from, kept.to, kept.way.as_str()).unwrap();
     }
     for unmapped in &report.unmapped {
-        let _ = writeln!(out, "{} -- {}", unmapped.from, unmapped.reason);
+        writeln!(out, "{} -- {}", unmapped.from, unmapped.reason).unwrap();
     }
     out
 }
