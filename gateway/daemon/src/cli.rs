@@ -62,6 +62,9 @@ pub(crate) enum Command {
         /// Print the JSON Schema of the document instead.
         #[arg(long)]
         schema: bool,
+        /// Also try the way to every destination, step by step. Sends no record.
+        #[arg(long, conflicts_with = "schema")]
+        connect: bool,
     },
     /// Print the one-time code that claims a running gateway's web UI.
     ClaimCode(Config),
@@ -106,9 +109,21 @@ pub(crate) enum Command {
         to: String,
         #[command(flatten)]
         tls: Tls,
-        /// Files or folders; every file is split into its messages.
+        /// Files, folders, or - for standard input; every file is split into its messages.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Connections; the messages of one file stay in order on one of them.
+        #[arg(long, default_value_t = 1)]
+        connections: usize,
+        /// Messages a second, over all connections; 0 for as fast as they are acknowledged.
+        #[arg(long, default_value_t = 0.0)]
+        rate: f64,
+        /// How often a message that is not answered is sent again before it is given up.
+        #[arg(long, default_value_t = 3)]
+        retries: u32,
+        /// Remember in this file what is settled, and leave out what it says is.
+        #[arg(long, value_name = "FILE")]
+        resume: Option<PathBuf>,
         /// Seconds to wait for an acknowledgement.
         #[arg(long, default_value_t = 30)]
         timeout_s: u64,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use control::Checked;
-use forward::AnyDestination;
+use forward::check::Outcome;
+use forward::{AnyDestination, Destination as _};
 use model::{AuditAction, AuditEvent, Clock, Slug};
 use pipeline::{Feed, Pipeline, Route};
 use profile::Catalogue;
@@ -196,6 +197,7 @@ impl Built {
         drop(page_tasks.spawn(operations::serve(operations, Arc::clone(&gateway), stop_pages.clone())));
         drop(page_tasks.spawn(operations::serve_control(control, Arc::clone(&gateway), stop_pages.clone())));
         drop(page_tasks.spawn(web.run(stop_pages.clone())));
+        drop(page_tasks.spawn(try_destinations(Arc::clone(&gateway), stop_pages.clone())));
         drop(page_tasks.spawn(renew_certificates(Arc::clone(&gateway), stop_pages.clone())));
         page_tasks.close();
 
@@ -218,6 +220,26 @@ impl Built {
             }
         }
         Ok(())
+    }
+}
+
+/// Says at the start which destinations are not reachable, at which step, and what to do.
+async fn try_destinations(gateway: Arc<Gateway>, stop: CancellationToken) {
+    for target in &gateway.targets {
+        let report = tokio::select! {
+            () = stop.cancelled() => return,
+            report = target.destination.test() => report,
+        };
+        let failed = report.steps.iter().find_map(|s| match &s.outcome {
+            Outcome::Failed { why, remedy } => Some((s.step.as_str(), why, remedy)),
+            _ => None,
+        });
+        match failed {
+            None => tracing::info!(destination = %target.name, "reachable"),
+            Some((step, why, remedy)) => {
+                tracing::warn!(destination = %target.name, step, %why, %remedy, "not reachable")
+            }
+        }
     }
 }
 

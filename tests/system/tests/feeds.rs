@@ -97,11 +97,16 @@ fn files_are_sent_and_counted_by_the_products_own_sender() {
     let to = format!("127.0.0.1:{}", site.ports.mllp);
     let folder = fixtures::hl7();
     let send = ["send", "--to", &to, folder.to_str().unwrap(), "--json"];
-    let summary = site.json(&send);
+    let counted = || {
+        let mut summary = site.json(&send);
+        summary.as_object_mut().unwrap().remove("seconds");
+        summary
+    };
+    let summary = counted();
     let sent = summary["sent"].as_u64().unwrap();
     assert!(sent > 20 && summary["acknowledged"] == sent && summary["refused"] == 0, "{summary}");
     // Once more: the same answers, no new rows.
-    assert_eq!(site.json(&send), summary);
+    assert_eq!(counted(), summary);
     site.drained();
     assert_eq!(readers::payloads(&site.root("lake")).len() as u64, sent);
     gateway.stop();

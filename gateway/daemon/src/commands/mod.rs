@@ -31,7 +31,9 @@ use crate::{dev_certificates, exit, simulate};
 pub(crate) fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(config) => runtime()?.block_on(run::run(&config.config)),
-        Command::Check { file, json, schema } => check::check(file.as_deref(), json, schema),
+        Command::Check { file, json, schema, connect } => {
+            check::check(file.as_deref(), json, schema, connect)
+        }
         Command::ClaimCode(config) => runtime()?.block_on(claim_code(&config.config)),
         Command::Trace { id, config, json } => runtime()?.block_on(trace::trace(&config.config, id, json)),
         Command::Replay { id, to, config } => runtime()?.block_on(async {
@@ -44,8 +46,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Spool(command) => spool::spool(command),
         Command::Hl7(command) => hl7::hl7(command),
         Command::Deid(command) => deid::deid(command),
-        Command::Send { to, tls, files, timeout_s, json } => {
-            runtime()?.block_on(send::send(&to, &tls, &files, timeout_s, json))
+        Command::Send { to, tls, files, connections, rate, retries, resume, timeout_s, json } => {
+            let plan = send::Plan { to, tls, files, connections, rate, retries, resume, timeout_s, json };
+            runtime()?.block_on(send::send(plan))
         }
         Command::Simulate { to, tls, rate, connections, seed, seconds, count, json } => {
             let plan = simulate::Plan { rate, connections, seed, seconds, count };
