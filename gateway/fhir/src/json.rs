@@ -5,8 +5,70 @@
 
 use std::sync::Arc;
 
-/// The name of a member. Shared, because the names come from the maps and are few.
-pub type Name = Arc<str>;
+/// The name of a member: one of ours, or one of the maps', which share it.
+#[derive(Clone)]
+pub enum Name {
+    /// Written in code.
+    Ours(&'static str),
+    /// Written in a map.
+    Shared(Arc<str>),
+}
+
+impl Name {
+    /// A name that is not written in code.
+    pub fn shared(name: &str) -> Self {
+        Self::Shared(Arc::from(name))
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match self {
+            Self::Ours(name) => name,
+            Self::Shared(name) => name,
+        }
+    }
+}
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        self
+    }
+}
+
+impl From<&'static str> for Name {
+    fn from(name: &'static str) -> Self {
+        Self::Ours(name)
+    }
+}
+
+impl From<String> for Name {
+    fn from(name: String) -> Self {
+        Self::Shared(Arc::from(name))
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Name {}
+
+impl std::fmt::Debug for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
+}
 
 /// A JSON value. There is no null: FHIR has none outside of arrays of primitives with extensions.
 #[derive(Clone, PartialEq, Eq)]
@@ -167,8 +229,8 @@ impl Object {
     }
 }
 
-impl<const N: usize> From<[(&str, Json); N]> for Object {
-    fn from(members: [(&str, Json); N]) -> Self {
+impl<const N: usize> From<[(&'static str, Json); N]> for Object {
+    fn from(members: [(&'static str, Json); N]) -> Self {
         Self(members.into_iter().map(|(name, value)| (Name::from(name), value)).collect())
     }
 }

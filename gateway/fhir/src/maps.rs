@@ -7,6 +7,7 @@
 
 mod line;
 mod parse;
+mod raw;
 mod table;
 mod token;
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::line::{Coded, Cond, How, Line, Native, Primitive, Source, Step};
+use super::line::{Coded, How, Line, Native, Primitive, Source, Step};
+use super::raw::{Raw, cond, source};
 use super::table::{Row, Table};
 use super::token::words;
 use super::{FILE_BYTES_MAX, FILES_MAX, MapError, Maps, Mode, Section, SegmentMap, TypeMap};
@@ -24,20 +25,6 @@ const CODED: [&str; 7] = ["CWE", "CE", "CNE", "CF", "IS", "ID", "ST"];
 
 pub(crate) fn is_resource(name: &str) -> bool {
     RESOURCES.split_whitespace().any(|r| r == name)
-}
-
-/// One line with what stands on it.
-struct Raw<'a> {
-    file: &'a str,
-    number: usize,
-    indent: usize,
-    words: Vec<&'a str>,
-}
-
-impl Raw<'_> {
-    fn error(&self, message: impl Into<String>) -> MapError {
-        MapError { file: self.file.to_owned(), line: self.number, message: message.into() }
-    }
 }
 
 /// A line at the margin and those below it.
@@ -118,7 +105,7 @@ fn names(blocks: &[Block<'_>], maps: &mut Maps, errors: &mut Vec<MapError>) {
                     maps.type_ids.insert(key.into(), maps.types.len());
                     let (target, variant) = to.split_once(':').unwrap_or((to, ""));
                     maps.types.push(TypeMap {
-                        target: Name::from(target),
+                        target: Name::shared(target),
                         variant: variant.into(),
                         is_resource: is_resource(target),
                         key: Vec::new(),
@@ -198,7 +185,7 @@ fn fill(
                     continue;
                 };
                 let value = literal(raw, value, maps)?;
-                members.push((Name::from(*member), value));
+                members.push((Name::shared(*member), value));
             }
             maps.defaults.insert((*name).into(), members);
         }
@@ -223,7 +210,7 @@ fn segment(
     let mut map = SegmentMap::default();
     for raw in &block.body {
         if raw.words.first() == Some(&"clears") {
-            map.clears.extend(raw.words.iter().skip(1).map(|w| Name::from(*w)));
+            map.clears.extend(raw.words.iter().skip(1).map(|w| Name::shared(*w)));
             continue;
         }
         if raw.indent == 2 {
@@ -268,29 +255,12 @@ fn section(raw: &Raw<'_>) -> Result<Section, MapError> {
         ["if", condition @ ..] => Some(cond(raw, condition)?),
         _ => return Err(raw.error("expected `if …`")),
     };
-    Ok(Section { resource: Name::from(*resource), mode, when, key: Vec::new(), lines: Vec::new() })
+    Ok(Section { resource: Name::shared(*resource), mode, when, key: Vec::new(), lines: Vec::new() })
 }
 
 fn keys(raw: &Raw<'_>) -> Result<Vec<Vec<Source>>, MapError> {
     let alternatives = raw.words.iter().skip(1).filter(|w| **w != "|");
     alternatives.map(|word| word.split('+').map(|part| source(raw, part)).collect()).collect()
-}
-
-fn source(raw: &Raw<'_>, text: &str) -> Result<Source, MapError> {
-    if text == "." {
-        return Ok(Source::default());
-    }
-    let mut path = [0_u16; 3];
-    let mut parts = text.split('.');
-    for slot in &mut path {
-        let Some(part) = parts.next() else { break };
-        *slot = part.parse().ok().filter(|n| *n > 0).ok_or_else(|| bad_source(raw, text))?;
-    }
-    if parts.next().is_some() { Err(bad_source(raw, text)) } else { Ok(Source(path)) }
-}
-
-fn bad_source(raw: &Raw<'_>, text: &str) -> MapError {
-    raw.error(format!("{text} is no source: a number such as 5, 5.1 or 5.1.2, or `=` for a constant"))
 }
 
 /// Numbers for `[label]`s; one for each path up to the label and block.
@@ -344,7 +314,7 @@ fn line(raw: &Raw<'_>, maps: &Maps, labels: &mut Labels) -> Result<Line, MapErro
 
 fn constant(raw: &Raw<'_>, words: &[&str], maps: &Maps) -> Result<How, MapError> {
     match words {
-        ["ref", name] => Ok(How::Current(Name::from(*name))),
+        ["ref", name] => Ok(How::Current(Name::shared(*name))),
         [value] => Ok(How::Constant(literal(raw, value, maps)?)),
         _ => Err(raw.error("a constant is one word, a quoted text, JSON, @name, or `ref Resource`")),
     }
@@ -378,7 +348,7 @@ fn how(raw: &Raw<'_>, words: &[&str], maps: &Maps) -> Result<How, MapError> {
         ["fn", name] => Native::named(name)
             .map(How::Native)
             .ok_or_else(|| raw.error(format!("there is no function {name}"))),
-        ["left", name] => Ok(How::Left(Name::from(name.trim_matches('"')))),
+        ["left", name] => Ok(How::Left(Name::shared(name.trim_matches('"')))),
         ["coding", table] => Ok(How::TableCoding((*table).into())),
         ["closed", table] => Ok(How::Closed(table_id(table)?)),
         ["code", table] => Ok(How::Code(table_id(table)?)),
@@ -438,7 +408,7 @@ fn steps(raw: &Raw<'_>, text: &str, labels: &mut Labels) -> Result<Vec<Step>, Ma
                 raw.error(format!("{text} is no target: members joined by dots, such as name[].family"))
             );
         }
-        let name = Name::from(name);
+        let name = Name::shared(name);
         steps.push(match bracket {
             None => Step::Member(name),
             Some("") => Step::Append(name),
@@ -447,34 +417,6 @@ fn steps(raw: &Raw<'_>, text: &str, labels: &mut Labels) -> Result<Vec<Step>, Ma
         });
     }
     Ok(steps)
-}
-
-fn cond(raw: &Raw<'_>, words: &[&str]) -> Result<Cond, MapError> {
-    let mut all = Vec::new();
-    for part in words.split(|w| *w == "and") {
-        let texts = |words: &[&str]| words.iter().map(|w| Box::from(w.trim_matches('"'))).collect::<Vec<_>>();
-        let names = |words: &[&str]| words.iter().map(|w| Name::from(*w)).collect::<Vec<_>>();
-        all.push(match part {
-            ["message", types @ ..] if !types.is_empty() => Cond::Message(texts(types)),
-            ["next", segments @ ..] if !segments.is_empty() => Cond::Next(texts(segments)),
-            ["have", types @ ..] if !types.is_empty() => Cond::Have(names(types)),
-            ["lack", types @ ..] if !types.is_empty() => Cond::Lack(names(types)),
-            ["parent", types @ ..] if !types.is_empty() => Cond::Parent(names(types)),
-            [from @ .., "valued"] if !from.is_empty() => {
-                Cond::Valued(from.iter().map(|f| source(raw, f)).collect::<Result<_, _>>()?)
-            }
-            [from, "empty"] => Cond::Empty(source(raw, from)?),
-            [from, "=", values @ ..] if !values.is_empty() => Cond::In(source(raw, from)?, texts(values)),
-            [from, "!=", values @ ..] if !values.is_empty() => Cond::NotIn(source(raw, from)?, texts(values)),
-            _ => {
-                return Err(raw.error(format!(
-                    "`{}` is no condition: `5 valued`, `5 empty`, `5.1 = A B`, `5.1 != A`, `message ADT`, `next OBR`, `have Encounter`, `lack Encounter`, `parent Observation`, joined by `and`",
-                    part.join(" ")
-                )));
-            }
-        });
-    }
-    Ok(if all.len() == 1 { all.pop().unwrap_or(Cond::All(Vec::new())) } else { Cond::All(all) })
 }
 
 fn table(block: &Block<'_>) -> Result<Table, MapError> {

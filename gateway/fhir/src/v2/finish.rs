@@ -103,7 +103,7 @@ fn message_header(body: &mut Object) {
 }
 
 /// Gives every element the member that R4 requires of it.
-fn complete(elements: &mut [Json], member: &str, value: &Json) {
+fn complete(elements: &mut [Json], member: &'static str, value: &Json) {
     for element in elements.iter_mut().filter_map(Json::as_object_mut) {
         if element.get(member).is_none() {
             element.set(member, value.clone());

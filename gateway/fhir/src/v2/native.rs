@@ -238,7 +238,7 @@ impl<'m> Run<'_, 'm> {
                 self.location_details(node, &mut location, official);
             }
             chain.push_str(&format!("{code}={}/", part.joined()));
-            let key = Some(format!("{chain}|{}", self.scope()));
+            let key = Some(format!("{chain}|{}", self.scope));
             outer = self.intern(&kind, key, location, base);
         }
         if outer.is_none() && levels == &PL {
@@ -246,7 +246,7 @@ impl<'m> Run<'_, 'm> {
             let text = description.text()?;
             let base = self.pending.len();
             let mut location = Object::from([("mode", Json::text("instance"))]);
-            let key = Some(format!("description={text}|{}", self.scope()));
+            let key = Some(format!("description={text}|{}", self.scope));
             self.location_details(node, &mut location, official);
             outer = self.intern(&kind, key, location, base);
         }

@@ -50,7 +50,9 @@ pub(crate) fn place(
             let name = Name::from("extension");
             let value = match rest.split_first() {
                 Some((Step::Member(member), [])) => {
-                    Object::from([("url", Json::text(&**url)), (member, value)]).into()
+                    let mut extension = Object::from([("url", Json::text(&**url))]);
+                    extension.set(Name::clone(member), value);
+                    extension.into()
                 }
                 _ => return false,
             };

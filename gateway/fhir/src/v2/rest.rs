@@ -54,7 +54,7 @@ impl Run<'_, '_> {
                     ),
                 }
                 report.unmapped.push(Unmapped {
-                    from: super::run::path_of(cut, nth, leaf),
+                    from: super::pending::path_of(cut, nth, leaf),
                     reason: if known { NO_LINE } else { NO_MAP },
                 });
             }
