@@ -185,7 +185,7 @@ fn fill(
                     continue;
                 };
                 let value = literal(raw, value, maps)?;
-                members.push((Name::shared(*member), value));
+                members.push((Name::shared(member), value));
             }
             maps.defaults.insert((*name).into(), members);
         }
@@ -210,7 +210,7 @@ fn segment(
     let mut map = SegmentMap::default();
     for raw in &block.body {
         if raw.words.first() == Some(&"clears") {
-            map.clears.extend(raw.words.iter().skip(1).map(|w| Name::shared(*w)));
+            map.clears.extend(raw.words.iter().skip(1).map(|w| Name::shared(w)));
             continue;
         }
         if raw.indent == 2 {
@@ -255,7 +255,7 @@ fn section(raw: &Raw<'_>) -> Result<Section, MapError> {
         ["if", condition @ ..] => Some(cond(raw, condition)?),
         _ => return Err(raw.error("expected `if …`")),
     };
-    Ok(Section { resource: Name::shared(*resource), mode, when, key: Vec::new(), lines: Vec::new() })
+    Ok(Section { resource: Name::shared(resource), mode, when, key: Vec::new(), lines: Vec::new() })
 }
 
 fn keys(raw: &Raw<'_>) -> Result<Vec<Vec<Source>>, MapError> {
@@ -314,7 +314,7 @@ fn line(raw: &Raw<'_>, maps: &Maps, labels: &mut Labels) -> Result<Line, MapErro
 
 fn constant(raw: &Raw<'_>, words: &[&str], maps: &Maps) -> Result<How, MapError> {
     match words {
-        ["ref", name] => Ok(How::Current(Name::shared(*name))),
+        ["ref", name] => Ok(How::Current(Name::shared(name))),
         [value] => Ok(How::Constant(literal(raw, value, maps)?)),
         _ => Err(raw.error("a constant is one word, a quoted text, JSON, @name, or `ref Resource`")),
     }

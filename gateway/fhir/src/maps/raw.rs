@@ -39,7 +39,7 @@ pub(crate) fn cond(raw: &Raw<'_>, words: &[&str]) -> Result<Cond, MapError> {
     let mut all = Vec::new();
     for part in words.split(|w| *w == "and") {
         let texts = |words: &[&str]| words.iter().map(|w| Box::from(w.trim_matches('"'))).collect::<Vec<_>>();
-        let names = |words: &[&str]| words.iter().map(|w| Name::shared(*w)).collect::<Vec<_>>();
+        let names = |words: &[&str]| words.iter().map(|w| Name::shared(w)).collect::<Vec<_>>();
         all.push(match part {
             ["message", types @ ..] if !types.is_empty() => Cond::Message(texts(types)),
             ["next", segments @ ..] if !segments.is_empty() => Cond::Next(texts(segments)),
