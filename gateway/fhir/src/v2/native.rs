@@ -217,8 +217,18 @@ impl<'m> Run<'_, 'm> {
             if !name.is_empty()
                 && let Some(id) = self.authority(part, 2, official)
             {
-                identifiers.push(Object::from([("value", id)]).into());
-                self.take(part.child(3), official, "identifier[1].value");
+                let mut identifier = Object::from([("value", id)]);
+                let kind = part.child(3).first_leaf();
+                if let Some(code) = kind.text().filter(|code| is_code(code)) {
+                    let coding = Object::from([
+                        ("system", Json::Text(self.table_uri("0301", code))),
+                        ("code", Json::text(code)),
+                    ]);
+                    identifier
+                        .set("type", Object::from([("coding", Json::Array(vec![coding.into()]))]).into());
+                    self.take(kind, official, "identifier[1].type.coding[0].code");
+                }
+                identifiers.push(identifier.into());
             }
             let coding = Object::from([
                 ("system", Json::text("http://terminology.hl7.org/CodeSystem/location-physical-type")),
