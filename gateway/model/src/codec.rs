@@ -33,6 +33,15 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
     serde_cbor::to_vec(value).map_err(|_| EncodeError { what: short_name::<T>() })
 }
 
+/// The same bytes, as they are made, for what is too large to lie in memory twice.
+///
+/// # Errors
+/// [`EncodeError`] for a type that CBOR cannot express, and when the writer fails.
+#[expect(clippy::disallowed_methods, reason = "this is the module the ban points to")]
+pub fn encode_to<T: Serialize>(value: &T, writer: impl std::io::Write) -> Result<(), EncodeError> {
+    serde_cbor::to_writer(writer, value).map_err(|_| EncodeError { what: short_name::<T>() })
+}
+
 /// Decodes a value; trailing bytes are an error.
 ///
 /// # Errors
@@ -53,6 +62,14 @@ mod tests {
     use crate::*;
     use proptest::prelude::*;
     use serde_bytes::ByteBuf;
+
+    #[test]
+    fn both_ways_of_encoding_give_the_same_bytes() {
+        let value = envelope("10.0.0.1:1".into(), vec![7; 100_000], None);
+        let mut written = Vec::new();
+        encode_to(&value, &mut written).unwrap();
+        assert_eq!(written, encode(&value).unwrap());
+    }
 
     fn envelope(peer: String, reply: Vec<u8>, device: Option<String>) -> Envelope {
         Envelope {

@@ -107,6 +107,8 @@ pub struct Site {
     pub more: String,
     /// What both programs log, as `WARDGATE_LOG` says it.
     pub log_level: Option<String>,
+    /// Environment of both programs, as `NAME=value`.
+    pub environment: Vec<String>,
     authority: Authority,
     _dir: Option<tempfile::TempDir>,
 }
@@ -144,6 +146,7 @@ impl Site {
             mllp: String::new(),
             more: String::new(),
             log_level: None,
+            environment: Vec::new(),
             authority: Authority::new("system tests", from, to).unwrap(),
             _dir: Some(dir),
         };
@@ -314,10 +317,11 @@ impl Site {
         let file = format!("{name}.toml");
         let mut arguments = vec!["run", "--config", &file];
         let mut program = program.to_owned();
-        let set;
-        if let Some(level) = &self.log_level {
-            set = (format!("WARDGATE_LOG={level}"), program);
-            arguments.splice(0..0, [set.0.as_str(), set.1.to_str().unwrap()]);
+        let mut set = self.environment.clone();
+        set.extend(self.log_level.as_ref().map(|level| format!("WARDGATE_LOG={level}")));
+        if !set.is_empty() {
+            set.push(program.to_str().unwrap().to_owned());
+            arguments.splice(0..0, set.iter().map(String::as_str));
             program = "/usr/bin/env".into();
         }
         Process::start(name, &program, &arguments, &self.dir, &self.logs())
