@@ -6,14 +6,15 @@
     reason = "a test fails by panicking, with what it saw"
 )]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use system_tests::hl7;
 use system_tests::peers::Maker;
 use system_tests::readers;
 use system_tests::site::{self, Site};
+use system_tests::{hl7, mllp};
 
 /// Messages of each maker.
 const MESSAGES: usize = 200;
@@ -79,4 +80,50 @@ fn clients_of_three_makers_are_answered_and_their_messages_are_rows() {
     gateway.stop();
     landing.stop();
     readers::sums(&site.root("lake"));
+}
+
+/// Each maker's server behind a destination of its own, all at once.
+#[test]
+fn servers_of_three_makers_get_every_message_once_and_in_order() {
+    let mut site = Site::with(vec![]);
+    let mut servers = Vec::new();
+    for maker in Maker::ALL {
+        let port = site::free_port();
+        let name = maker.name();
+        site.more.push_str(&format!(
+            "[[destination]]\nname = \"{name}\"\npolicy = \"treatment\"\nstart = \"oldest\"\n[destination.mllp]\nto = \"127.0.0.1:{port}\"\n"
+        ));
+        let words = maker.receiver();
+        let mut command = Command::new(&words[0]);
+        // They end with their standard input.
+        command.args(&words[1..]).arg(port.to_string()).current_dir(&site.dir);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = command.spawn().unwrap();
+        let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+        let listening = lines.next().unwrap().unwrap();
+        assert!(listening.contains("listening"), "{name}: {listening}");
+        let told = std::thread::spawn(move || {
+            lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap()).collect::<Vec<_>>()
+        });
+        servers.push((maker, server, told));
+    }
+    site.write();
+    let mut gateway = site.start_gateway();
+    let mut ward = mllp::Connection::open(site.ports.mllp).unwrap();
+    for n in 0..MESSAGES {
+        let message = hl7::observation(&format!("OUT-{n}"), n as u64);
+        assert_eq!(ward.exchange(&message).unwrap().code(), "AA");
+    }
+    site.drained();
+    gateway.stop();
+    let expected: Vec<String> = (0..MESSAGES).map(|n| format!("OUT-{n}")).collect();
+    for (maker, mut server, told) in servers {
+        drop(server.stdin.take());
+        server.wait().unwrap();
+        let told = told.join().unwrap();
+        let ids: Vec<&str> = told.iter().map(|t| t["control_id"].as_str().unwrap()).collect();
+        assert_eq!(ids, expected, "{}", maker.name());
+        // Whether the end of the last segment begins another one is each maker's own reading.
+        assert!(told.iter().all(|t| matches!(t["segments"].as_u64(), Some(4 | 5))), "{told:?}");
+    }
 }
