@@ -37,6 +37,8 @@ impl Run<'_, '_> {
                         resource.body.set("recorded", Json::Text(recorded.clone()));
                     }
                 }
+                "Organization" => organization(&mut resource.body),
+                "Appointment" => appointment(&mut resource.body),
                 "MessageHeader" => message_header(&mut resource.body),
                 "MedicationAdministration" => when_given(&mut resource.body),
                 "MedicationDispense" => {
@@ -99,6 +101,28 @@ fn message_header(body: &mut Object) {
         if response.get("code").is_none() {
             absent(response, "code");
         }
+    }
+}
+
+/// An organization has something to be known by (org-1).
+fn organization(body: &mut Object) {
+    if body.get("name").is_none() && body.get("identifier").is_none() {
+        body.set("name", Json::text(NOT_SAID));
+    }
+}
+
+/// A begin or an end alone is what was asked for, not what was agreed (app-2).
+fn appointment(body: &mut Object) {
+    let (begins, ends) = (body.get("start").is_some(), body.get("end").is_some());
+    let member = match (begins, ends) {
+        (true, false) => "start",
+        (false, true) => "end",
+        _ => return,
+    };
+    if let Some(time) = body.remove(member)
+        && let Some(periods) = body.array(&Name::from("requestedPeriod"))
+    {
+        periods.push(Object::from([(member, time)]).into());
     }
 }
 
