@@ -424,3 +424,24 @@ fn an_mllp_destination_is_checked_and_device_feeds_are_warned_of() {
     let said = render(&checked.warnings);
     assert!(said.contains("brings no HL7 v2") && said.contains("not-routed"), "{said}");
 }
+
+/// What `docs/feeds.md` tells a person to write is what the document takes.
+#[test]
+fn the_examples_of_the_manual_are_documents() {
+    let page = include_str!("../../../docs/feeds.md");
+    let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|e| e.split("```").next()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    for (from, to) in [("gw.pem", "lab.pem"), ("gw.key", "lab.key"), ("ca.pem", "hospital-ca.pem")] {
+        std::fs::copy(dir.path().join(from), dir.path().join(to)).unwrap();
+    }
+    let destination = MINIMAL.split_once("[[destination]]").unwrap().1;
+    let destinations: String = ["lake", "research", "registry"]
+        .iter()
+        .map(|name| format!("[[destination]]{}", destination.replace("\"lake\"", &format!("\"{name}\""))))
+        .collect();
+    let text = format!("[gateway]\nid = \"ward-3\"\n{}\n{destinations}", examples.concat());
+    let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    assert_eq!((examples.len(), checked.document.feeds.len(), checked.routers.len()), (3, 2, 1));
+    assert_eq!(checked.warnings, vec![]);
+}

@@ -77,6 +77,13 @@ fn a_sender_of_another_make_gets_in_over_mutual_tls_and_nobody_else_does() {
     };
     assert_eq!((closed("handshake"), closed("not-allowed"), closed("limit")), (3, 1, 0));
 
+    let faults = wait::until("the faults to be kept", || {
+        let all = site.json(&["faults", "--config", "gateway.toml", "--json"]);
+        (all.as_array().unwrap().len() >= 4).then_some(all)
+    });
+    let of = |kind: &str| faults.as_array().unwrap().iter().filter(|f| f["kind"] == kind).count();
+    assert_eq!((of("tls-failed"), of("not-allowed")), (3, 1), "{faults}");
+
     // The product's own sender.
     let file = site.dir.join("one.hl7");
     std::fs::write(&file, hl7::observation("own", 4)).unwrap();

@@ -83,6 +83,7 @@ where
         frames: 0,
         junk: 0,
         is_filler: true,
+        over_quota: false,
         hand_over,
     };
     // The reader goes with the end of reading, and with it the sender that the answerer waits for.
@@ -114,6 +115,8 @@ struct Reader<'c, I> {
     junk: u64,
     /// Whether these are line ends, blanks and NULs alone, which many senders append.
     is_filler: bool,
+    /// Whether the peer had to be held to its pace; reported once.
+    over_quota: bool,
     hand_over: mpsc::Sender<Outcome>,
 }
 
@@ -213,9 +216,12 @@ impl<I: Intake> Reader<'_, I> {
     }
 
     /// Holds a peer to its pace. A stop does not wait for it, nor does the end of a connection.
-    async fn wait(&self, time: Duration) {
+    async fn wait(&mut self, time: Duration) {
         if time.is_zero() {
             return;
+        }
+        if !std::mem::replace(&mut self.over_quota, true) {
+            self.origin.report(self.origin.fault(FaultKind::OverQuota));
         }
         let begun = Instant::now();
         tokio::select! {

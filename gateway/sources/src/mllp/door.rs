@@ -1,8 +1,8 @@
 //! Who gets in: the way of a connection from the accepted socket to the first frame.
 //!
 //! In this order, the cheapest first: the address against `allow.networks`, a place, the TLS handshake within its
-//! time, the certificate against `allow.certificates`. Who is refused is closed, counted and logged: of the same peer
-//! and the same reason fewer and fewer lines ([`Turned`]), while the counters have every one.
+//! time, the certificate against `allow.certificates`. Who is refused is closed, counted, reported as a fault and
+//! logged: of the same peer and the same reason fewer and fewer lines ([`Turned`]), while the counters have every one.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use model::Intake;
+use model::{Fault, FaultKind, Intake};
 use rustix::net::sockopt;
 use tls::PeerNames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -53,6 +53,7 @@ impl<I: Intake> Door<I> {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if let Err(denied) = feed.config.allow.address(peer.ip()) {
             feed.counters.connections_denied.one();
+            report(feed, &peer.to_string(), FaultKind::NotAllowed);
             if let Some(times) = feed.turned.again(peer.ip(), "network") {
                 tracing::warn!(feed = %feed.name, %peer, times, reason = %denied, "a peer was not let in");
             }
@@ -60,6 +61,7 @@ impl<I: Intake> Door<I> {
         }
         let Some(place) = self.places.take(peer.ip(), &feed.config) else {
             feed.counters.connections_refused.one();
+            report(feed, &peer.to_string(), FaultKind::NoPlace);
             if let Some(times) = feed.turned.again(peer.ip(), "place") {
                 tracing::warn!(feed = %feed.name, %peer, times, "too many connections; the new one was closed");
             }
@@ -98,6 +100,7 @@ async fn plain<I: Intake>(
     serve(stream, peer.to_string(), pace, feed.clone(), stop).await;
     if spoke_tls.load(Ordering::Relaxed) {
         feed.counters.handshakes_failed.one();
+        report(feed, &peer.to_string(), FaultKind::TlsFailed);
         if let Some(times) = feed.turned.again(peer.ip(), "tls") {
             tracing::warn!(feed = %feed.name, %peer, times, "the peer speaks TLS, and this port takes plain text; give the feed a table [feed.mllp.tls], or switch TLS off at the peer");
         }
@@ -125,6 +128,7 @@ async fn over_tls<I: Intake>(
         }
         Err(error) => {
             feed.counters.handshakes_failed.one();
+            report(feed, &peer.to_string(), FaultKind::TlsFailed);
             let reason = error.to_string();
             if let Some(times) = feed.turned.again(peer.ip(), &reason) {
                 tracing::warn!(feed = %feed.name, %peer, times, reason, "a TLS handshake failed");
@@ -135,6 +139,7 @@ async fn over_tls<I: Intake>(
     let shown = called(peer, names.as_ref());
     if let Err(denied) = feed.config.allow.certificate(names.as_ref()) {
         feed.counters.connections_denied.one();
+        report(feed, &shown, FaultKind::NotAllowed);
         if let Some(times) = feed.turned.again(peer.ip(), "certificate") {
             let fingerprint = names.as_ref().map_or("-", |n| n.fingerprint_sha256());
             tracing::warn!(feed = %feed.name, peer = %shown, fingerprint, times, reason = %denied, "a peer was not let in");
@@ -143,6 +148,11 @@ async fn over_tls<I: Intake>(
     }
     tracing::info!(feed = %feed.name, peer = %shown, "connected");
     serve(stream, shown, pace, feed.clone(), stop).await;
+}
+
+/// So that it can be searched for.
+fn report<I: Intake>(feed: &Feed<I>, peer: &str, kind: FaultKind) {
+    feed.intake.report(Fault::new(feed.name.clone(), peer, feed.clock.now(), kind));
 }
 
 /// Who was turned away how often, by reason, so that a fault that repeats for days does not fill the log and hides no

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{FaultKind, Timestamp};
 use tls::throwaway::{Authority, Issued};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -113,6 +113,11 @@ async fn who_shows_no_certificate_or_another_s_is_refused_and_stores_nothing() {
     peer.write(framed(&message("A1"))).await;
     assert_eq!(peer.msa().await, "MSA|AA|A1");
     assert_eq!(ward.memory.payloads(), [message("A1")]);
+    let faults = ward.memory.faults();
+    let kinds: Vec<_> = faults.iter().map(|f| f.kind).collect();
+    assert_eq!(kinds, [FaultKind::TlsFailed, FaultKind::TlsFailed, FaultKind::NotAllowed]);
+    assert!(faults.iter().all(|f| f.host() == "127.0.0.1"), "{faults:?}");
+    assert!(faults[2].peer.starts_with("LAB02 (127.0.0.1:"), "{faults:?}");
     drop(peer);
     ward.close().await;
 }
@@ -194,6 +199,11 @@ async fn only_peers_of_the_networks_are_let_in() {
         peer.write(framed(&message(taken))).await;
         assert_eq!(peer.msa().await, format!("MSA|AA|{taken}"));
     }
+    let faults = ward.memory.faults();
+    assert_eq!(
+        faults.iter().map(|f| (f.kind, f.host())).collect::<Vec<_>>(),
+        [(FaultKind::NotAllowed, "127.0.0.1"), (FaultKind::NotAllowed, "127.0.0.4"),]
+    );
     let stats = ward.close().await;
     assert_eq!((stats.connections_denied, stats.connections_total, stats.accepted), (2, 2, 2));
 }
@@ -242,6 +252,11 @@ async fn a_flooding_peer_is_held_to_its_pace_and_loses_nothing_and_others_wait_f
     assert!(begun.elapsed() >= Duration::from_millis(1_900), "{:?}", begun.elapsed());
     assert!(others_done < begun.elapsed());
     drop((flood, other));
+    let faults = ward.memory.faults();
+    assert_eq!(
+        faults.iter().map(|f| (f.kind, f.host())).collect::<Vec<_>>(),
+        [(FaultKind::OverQuota, "127.0.0.2")]
+    );
     let stats = ward.close().await;
     assert_eq!((stats.accepted, stats.cut_off, stats.refused), (170, 0, 0));
     assert!(stats.paced_ms > 0, "{stats:?}");
