@@ -21,18 +21,18 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// One request to store something, all of it there.
 #[derive(Debug)]
-pub(super) struct Taking<'r> {
-    pub(super) who: &'r Who,
+pub(super) struct Taking {
+    pub(super) who: Who,
     pub(super) peer: String,
     pub(super) received_at: Timestamp,
     pub(super) body: Bytes,
-    pub(super) key: Option<&'r [u8]>,
+    pub(super) key: Option<Vec<u8>>,
     pub(super) prefer: Prefer,
 }
 
 impl<I: Intake> Endpoint<I> {
     /// Stores what was accepted, and answers.
-    pub(super) async fn store(&self, taking: &Taking<'_>, accepted: Accepted) -> Result<Answer, Refusal> {
+    pub(super) async fn store(&self, taking: &Taking, accepted: Accepted) -> Result<Answer, Refusal> {
         match accepted {
             Accepted::One(entry) => self.one(taking, &entry).await,
             Accepted::Transaction(entries) => self.transaction(taking, &entries).await,
@@ -40,7 +40,7 @@ impl<I: Intake> Endpoint<I> {
         }
     }
 
-    async fn one(&self, taking: &Taking<'_>, entry: &Entry) -> Result<Answer, Refusal> {
+    async fn one(&self, taking: &Taking, entry: &Entry) -> Result<Answer, Refusal> {
         let number = self.number(taking, &[(entry, &taking.body)]);
         let id = entry.id.as_deref().filter(|_| entry.interaction == Interaction::Update).unwrap_or_default();
         let word = word(entry.interaction);
@@ -53,7 +53,7 @@ impl<I: Intake> Endpoint<I> {
         Ok(self.answer_one(taking, entry, &receipt))
     }
 
-    fn answer_one(&self, taking: &Taking<'_>, entry: &Entry, receipt: &Receipt) -> Answer {
+    fn answer_one(&self, taking: &Taking, entry: &Entry, receipt: &Receipt) -> Answer {
         let record = receipt.id.to_string();
         let create = entry.interaction == Interaction::Create;
         let status = if create { 201 } else { 200 };
@@ -77,7 +77,7 @@ impl<I: Intake> Endpoint<I> {
         answer
     }
 
-    async fn transaction(&self, taking: &Taking<'_>, entries: &[Entry]) -> Result<Answer, Refusal> {
+    async fn transaction(&self, taking: &Taking, entries: &[Entry]) -> Result<Answer, Refusal> {
         let parts: Vec<(&Entry, &[u8])> =
             entries.iter().map(|e| (e, taking.body.get(e.bytes.clone()).unwrap_or_default())).collect();
         let number = self.number(taking, &parts);
@@ -93,7 +93,7 @@ impl<I: Intake> Endpoint<I> {
     /// them is the whole refused, so that a client which looks at the status alone sends again.
     async fn batch(
         &self,
-        taking: &Taking<'_>,
+        taking: &Taking,
         entries: Vec<Result<Entry, accept::Refused>>,
     ) -> Result<Answer, Refusal> {
         let whole = hash(&[&taking.body]);
@@ -110,7 +110,7 @@ impl<I: Intake> Endpoint<I> {
             let entry = match permitted {
                 Ok(entry) => entry,
                 Err(refusal) => {
-                    self.refused(taking.who, &refusal);
+                    self.refused(&taking.who, &refusal);
                     responses.push(refused_entry(&refusal));
                     continue;
                 }
@@ -127,7 +127,7 @@ impl<I: Intake> Endpoint<I> {
                     responses.push(response(&entry, &record, &record));
                 }
                 Err(refusal) if stored => {
-                    self.refused(taking.who, &refusal);
+                    self.refused(&taking.who, &refusal);
                     responses.push(refused_entry(&refusal));
                 }
                 Err(refusal) => return Err(refusal),
@@ -139,7 +139,7 @@ impl<I: Intake> Endpoint<I> {
     /// Makes bytes durable.
     async fn record(
         &self,
-        taking: &Taking<'_>,
+        taking: &Taking,
         channel: String,
         payload: &[u8],
         identity: Identity,
@@ -173,7 +173,7 @@ impl<I: Intake> Endpoint<I> {
 
     /// What tells updates apart that look like resends; empty where there are no updates, or where the client tells
     /// its requests apart by itself.
-    fn number(&self, taking: &Taking<'_>, entries: &[(&Entry, &[u8])]) -> Vec<u8> {
+    fn number(&self, taking: &Taking, entries: &[(&Entry, &[u8])]) -> Vec<u8> {
         let mut out = Vec::new();
         if taking.key.is_some() {
             return out;
@@ -189,8 +189,8 @@ impl<I: Intake> Endpoint<I> {
         out
     }
 
-    fn identity(&self, taking: &Taking<'_>, parts: &[&[u8]]) -> Identity {
-        let key = taking.key.map_or_else(Vec::new, |key| [b"key", key].concat());
+    fn identity(&self, taking: &Taking, parts: &[&[u8]]) -> Identity {
+        let key = taking.key.as_ref().map_or_else(Vec::new, |key| [b"key", &**key].concat());
         let mut all: Vec<&[u8]> = vec![b"fhir", taking.who.name.as_bytes(), &key];
         all.extend_from_slice(parts);
         Identity(hash(&all))

@@ -158,6 +158,8 @@ impl Server {
         drop(listener);
         tracker.close();
         tracker.wait().await;
+        door.endpoint.tasks.close();
+        door.endpoint.tasks.wait().await;
         tracing::info!(feed = %door.endpoint.name, "stopped listening for FHIR");
     }
 }

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Body;
 use model::{Clock, Intake, Slug};
+use tokio_util::task::TaskTracker;
 
 use super::auth::{self, Authority, Scope};
 use super::body::Room;
@@ -44,6 +45,9 @@ pub(super) struct Endpoint<I> {
     pub(super) room: Room,
     pub(super) quotas: Quotas,
     pub(super) statement: Bytes,
+    /// What is being stored goes on when its client has gone: a record that may exist must be known to exist, or a
+    /// resend would make a second one.
+    pub(super) tasks: TaskTracker,
 }
 
 /// Who is at the other end of a connection.
@@ -87,6 +91,7 @@ impl<I: Intake> Endpoint<I> {
             latest: Mutex::default(),
             room: Room::default(),
             quotas: Quotas::default(),
+            tasks: TaskTracker::new(),
             name,
             config,
             clock,
@@ -98,7 +103,7 @@ impl<I: Intake> Endpoint<I> {
     }
 
     /// Answers a request.
-    pub(super) async fn answer<B>(&self, request: Request<B>, caller: &Caller) -> Answer
+    pub(super) async fn answer<B>(self: &Arc<Self>, request: Request<B>, caller: &Caller) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -116,7 +121,7 @@ impl<I: Intake> Endpoint<I> {
         answer
     }
 
-    async fn routed<B>(&self, parts: &Parts, body: B, caller: &Caller, route: Route) -> Answer
+    async fn routed<B>(self: &Arc<Self>, parts: &Parts, body: B, caller: &Caller, route: Route) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -163,7 +168,7 @@ impl<I: Intake> Endpoint<I> {
     }
 
     async fn take<B>(
-        &self,
+        self: &Arc<Self>,
         parts: &Parts,
         body: B,
         caller: &Caller,
@@ -184,7 +189,7 @@ impl<I: Intake> Endpoint<I> {
             request::takes_json(parts)?;
             request::is_json(&parts.headers)?;
             request::unconditional(&parts.headers)?;
-            let key = request::idempotency_key(&parts.headers)?;
+            let key = request::idempotency_key(&parts.headers)?.map(<[u8]>::to_vec);
             let whole = self.read(&parts.headers, body).await?;
             let accepted = self.room.judge(&whole, move |bytes| judge(&route, bytes)).await??;
             if let Accepted::Transaction(entries) = &accepted {
@@ -195,13 +200,19 @@ impl<I: Intake> Endpoint<I> {
             let peer = caller.address.to_string();
             let taking = Taking {
                 peer: if who.name.is_empty() { peer } else { who.name.to_string() },
-                who: &who,
+                who: who.clone(),
                 received_at,
                 body: whole.bytes.clone(),
                 key,
                 prefer: request::prefer(&parts.headers),
             };
-            self.store(&taking, accepted).await
+            let endpoint = Arc::clone(self);
+            let storing = self.tasks.spawn(async move {
+                let answer = endpoint.store(&taking, accepted).await;
+                drop(whole);
+                answer
+            });
+            storing.await.unwrap_or_else(|_| Err(Refusal::storage(model::Refusal::Storage)))
         };
         let result = result.await;
         result.map_err(|refusal| (who, refusal))

@@ -27,6 +27,30 @@ async fn no_answer_before_the_receipt() {
     assert_eq!(bed.memory.stored(), [("create Patient".to_owned(), PATIENT.to_owned())]);
 }
 
+/// A record that may exist must be known to exist, or a resend would make a second one.
+#[tokio::test]
+async fn a_client_that_leaves_does_not_stop_what_is_being_stored() {
+    let bed = bed("").await;
+    bed.memory.gate.acquire().await.unwrap().forget();
+    let mut stream = bed.connect().await;
+    let head = "POST /fhir/Patient HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n";
+    let text = format!("{head}Content-Length: {}\r\n\r\n{PATIENT}", PATIENT.len());
+    stream.write_all(text.as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+    drop(stream);
+    sleep(Duration::from_millis(200)).await;
+    bed.memory.gate.add_permits(1);
+    let stored = async {
+        while bed.memory.stored().is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, stored).await.expect("it is stored");
+    let again = bed.post("POST /fhir/Patient", PATIENT).await;
+    assert_eq!(again.header("location"), Some("/fhir/Patient/clinical-1-1"));
+    assert_eq!((bed.memory.stored().len(), bed.stats().duplicates), (1, 1));
+}
+
 #[tokio::test]
 async fn a_resend_makes_no_second_record_and_gets_the_same_answer() {
     let bed = bed("").await;
