@@ -26,6 +26,8 @@ pub(crate) enum Step {
     Member(Name),
     /// A new element of an array for each value.
     Append(Name),
+    /// The last element of an array, made where there is none: for what several segments say of one thing.
+    Last(Name),
     /// An element of an array that lines share by a label.
     Shared(Name, u16),
     /// The same, one for each repetition of the source.

@@ -412,6 +412,7 @@ fn steps(raw: &Raw<'_>, text: &str, labels: &mut Labels) -> Result<Vec<Step>, Ma
         steps.push(match bracket {
             None => Step::Member(name),
             Some("") => Step::Append(name),
+            Some("=") => Step::Last(name),
             Some(label) if label.ends_with('*') => Step::SharedEach(name, labels.id(&path)),
             Some(_) => Step::Shared(name, labels.id(&path)),
         });

@@ -46,6 +46,29 @@ pub(crate) fn place(
             }
         }
         Step::Append(name) => append(object, name, rest, with, value, path).is_some(),
+        Step::Last(name) => {
+            let (here, below) = split(rest, with);
+            let Some(list) = object.array(name) else { return false };
+            let at = list.len().saturating_sub(1);
+            note(path, name, Some(at));
+            let mut new = Object::new();
+            let last = match list.last_mut() {
+                Some(Json::Object(last)) => last,
+                Some(_) => return false,
+                None => &mut new,
+            };
+            let done = place(last, rest, below, labels, repetition, value, path);
+            if done {
+                constants(last, here);
+            }
+            if !new.is_empty() {
+                list.push(new.into());
+            }
+            if list.is_empty() {
+                object.remove(name);
+            }
+            done
+        }
         Step::Extension(url) => {
             let name = Name::from("extension");
             let value = match rest.split_first() {
