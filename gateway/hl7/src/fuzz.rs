@@ -67,6 +67,38 @@ pub fn split(input: &[u8]) {
     assert!(again == input, "the pieces are not the file");
 }
 
+/// A batch: the pieces are the payload, each has one message, and none depends on the chunking. The first byte sizes
+/// the chunks.
+pub fn batch(input: &[u8]) {
+    let Some((size, payload)) = input.split_first() else { return };
+    let whole = cut(payload, payload.len().max(1));
+    assert!(whole.concat() == payload, "the pieces are not the payload");
+    assert!(whole == cut(payload, usize::from(*size).max(1)), "the pieces depend on the chunking");
+}
+
+/// The pieces of a batch.
+fn cut(payload: &[u8], chunk: usize) -> Vec<Vec<u8>> {
+    let (mut splitter, mut pieces) = (crate::batch::Splitter::new(), Vec::<Vec<u8>>::new());
+    let mut act = |event: crate::batch::Event<'_>| match event {
+        crate::batch::Event::Begin => pieces.push(Vec::new()),
+        crate::batch::Event::Data { bytes, .. } => {
+            if let Some(piece) = pieces.last_mut() {
+                piece.extend_from_slice(bytes);
+            }
+        }
+        crate::batch::Event::Line(_) => {}
+    };
+    for mut input in payload.chunks(chunk) {
+        while let Some(event) = splitter.next(&mut input) {
+            act(event);
+        }
+    }
+    while let Some(event) = splitter.finish() {
+        act(event);
+    }
+    pieces
+}
+
 /// The events of a stream, neighbouring data joined.
 fn run(stream: &[u8], chunk: usize) -> Vec<(u8, Vec<u8>, u64)> {
     let mut deframer = Deframer::new(64);

@@ -141,7 +141,7 @@ impl Fault {
         Self { mismatch: Some(Mismatch { expected, found }), ..self }
     }
 
-    /// The peer without its port: `10.1.2.3`, `2001:db8::1`; as it is where there is none.
+    /// The peer's address alone: `10.1.2.3`, `2001:db8::1`; as it is where there is none.
     pub fn host(&self) -> &str {
         host_of(&self.peer)
     }
@@ -184,6 +184,8 @@ mod tests {
             ("2001:db8::1", "2001:db8::1"),
             ("urn:lab:1 (10.1.2.3:50211)", "10.1.2.3"),
             ("LAB (1) ([2001:db8::1]:2575)", "2001:db8::1"),
+            ("dns:lab.example (10.1.2.3:50211)", "10.1.2.3"),
+            ("dns:lab.example ([2001:db8::1]:2575)", "2001:db8::1"),
             ("broker", "broker"),
             ("lab.example:x", "lab.example:x"),
             ("", ""),

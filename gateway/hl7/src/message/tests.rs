@@ -237,6 +237,7 @@ proptest! {
         crate::fuzz::escapes(&input);
         crate::fuzz::split(&input);
         crate::fuzz::frame(&input);
+        crate::fuzz::batch(&input);
     }
 }
 
