@@ -442,6 +442,6 @@ fn the_examples_of_the_manual_are_documents() {
         .collect();
     let text = format!("[gateway]\nid = \"ward-3\"\n{}\n{destinations}", examples.concat());
     let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
-    assert_eq!((examples.len(), checked.document.feeds.len(), checked.routers.len()), (3, 2, 1));
+    assert_eq!((examples.len(), checked.document.feeds.len(), checked.routers.len()), (4, 3, 1));
     assert_eq!(checked.warnings, vec![]);
 }
