@@ -86,7 +86,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // From outside.
     ("wardgate-system-tests", &["wardgate-model", "wardgate-tls"]),
-    ("wardgate-bench", &["wardgate-hl7"]),
+    ("wardgate-bench", &["wardgate-model", "wardgate-hl7", "wardgate-fhir"]),
     ("xtask", &[]),
 ];
 

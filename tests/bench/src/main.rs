@@ -14,6 +14,7 @@
 //! Rates of all rounds are printed as one JSON object; xtask makes medians and spreads of them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 
+mod to_fhir;
 mod work;
 
 use std::hint::black_box;
@@ -38,8 +39,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Arguments: rounds, milliseconds of each run, and the files.
-fn run(mut args: impl Iterator<Item = String>) -> Result<Value, String> {
+/// Arguments: `fhir` or nothing, rounds, milliseconds of each run, and the files.
+fn run(args: impl Iterator<Item = String>) -> Result<Value, String> {
+    let mut args = args.peekable();
+    let fhir = args.next_if(|first| first == "fhir").is_some();
     let mut number =
         |name| args.next().and_then(|a| a.parse::<u32>().ok()).ok_or(format!("{name} is a number"));
     let rounds = number("ROUNDS")? as usize;
@@ -48,6 +51,9 @@ fn run(mut args: impl Iterator<Item = String>) -> Result<Value, String> {
     for file in args {
         let bytes = std::fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
         read.extend(hl7::split(&bytes).map(one_kind_of_line_end));
+    }
+    if fhir {
+        return to_fhir::run(&read, rounds, run_ms);
     }
     let found = read.len();
     let messages = agreed(read)?;

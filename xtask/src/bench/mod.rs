@@ -6,8 +6,10 @@
 //! n connections the yardstick puts n records under one `fdatasync`, which no log can beat. Times to the row are
 //! read from the tables by an independent reader. Nothing here is simulated but the hospital.
 //!
-//! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`].
+//! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
+//! fhir` measures how fast they become FHIR.
 
+mod fhir;
 mod parse;
 mod raw;
 mod spread;
@@ -49,6 +51,8 @@ enum Part {
     Spine,
     /// Reading HL7 messages, beside hl7-parser, rust-hl7 and hl7-2
     Parse,
+    /// HL7 v2 to FHIR R4
+    Fhir,
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,6 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     match args.only {
         Part::Spine => spine(args),
         Part::Parse => parse::run(args),
+        Part::Fhir => fhir::run(args),
     }
 }
 

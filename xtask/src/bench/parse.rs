@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 }
 
 /// The messages: those of the corpus where it is there, otherwise our own.
-fn files() -> Result<Vec<PathBuf>> {
+pub(super) fn files() -> Result<Vec<PathBuf>> {
     let corpus = std::env::var_os("WARDGATE_CORPUS")
         .map_or_else(|| shell::root().join("../shared/corpus"), PathBuf::from)
         .join(CORPUS);
