@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{shell, stages};
+use crate::{fuzz, shell, stages};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -18,6 +18,8 @@ pub(crate) struct Args {
     /// Only this programme
     #[arg(long, value_enum)]
     only: Option<Programme>,
+    #[command(flatten)]
+    fuzz: fuzz::Settings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -28,10 +30,12 @@ enum Programme {
     Properties,
     /// The crash tests, with many more rounds
     Crash,
+    /// Coverage-guided fuzzing of everything that reads what others wrote
+    Fuzz,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let all = [Programme::Advisories, Programme::Properties, Programme::Crash];
+    let all = [Programme::Advisories, Programme::Properties, Programme::Crash, Programme::Fuzz];
     let mut failed = Vec::new();
     for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
         let begun = Instant::now();
@@ -40,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Programme::Advisories => advisories(),
             Programme::Properties => properties(args.property_cases),
             Programme::Crash => stages::crash(args.crash_rounds),
+            Programme::Fuzz => fuzz::run(&args.fuzz),
         };
         if let Err(error) = result {
             println!("{programme:?} failed: {error:#}");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hl7::Charset;
 use model::{FaultKind, RecordId, Slug};
 
 /// The edge gateway of a healthcare data platform.
@@ -258,7 +259,12 @@ pub(crate) enum Spool {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Hl7 {
     /// Messages to JSON lines.
-    Parse,
+    #[command(long_about = crate::commands::HL7_PARSE_HELP)]
+    Parse {
+        /// The character set of the input, whatever MSH-18 says: 8859/1, UNICODE UTF-8, WINDOWS-1252, GB 18030-2000, …
+        #[arg(long, value_name = "NAME")]
+        charset: Option<Charset>,
+    },
     /// Messages to the acknowledgements they would get.
     Ack,
     /// Messages to FHIR R4 transaction Bundles, one a line, in order.

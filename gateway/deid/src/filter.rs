@@ -30,7 +30,7 @@ fn release(
     tokens: Option<&TokenKey>,
 ) -> Result<Vec<u8>, Held> {
     let not_a_message = Held::new(HeldWhy::NotAMessage);
-    let message = Message::parse(bytes.to_vec()).map_err(|_| not_a_message)?;
+    let message = Message::decode(bytes.to_vec(), None).map_err(|_| not_a_message)?;
     let feed = Slug::try_from("filter".to_owned()).map_err(|_| not_a_message)?;
     let provenance = Provenance {
         feed,

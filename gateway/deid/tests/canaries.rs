@@ -348,12 +348,18 @@ fn a_second_message_in_the_payload_is_judged_by_its_own_delimiters() {
 
 #[test]
 fn bytes_that_do_not_decode_do_not_leave() {
-    let mut text = b"MSH|^~\\&|||||20261103||ADT^A01|1|P|2.5||||||8859/1\rPID|1||||M\xfcller^J\xf6rg||19620210|F|||Stra\xdfe 1^^K\xf6ln^NW^50667\
-        \rOBX|1|NM|718-7^^LN||7\xb74|mg/\xb5L\r"
-        .to_vec();
-    text.extend(b"PV1|1|\xff\xfe\r");
+    let text = b"MSH|^~\\&|||||20261103||ADT^A01|1|P|2.5||||||8859/1\rPID|1||||M\xfcller^J\xf6rg||19620210|F|||Stra\xdfe 1^^K\xf6ln^NW^50667\
+        \rOBX|1|NM|718-7^^LN||7\xb74|mg/\xb5L\rPV1|1|\xff\xfe\r";
+    let at = text.windows(6).position(|w| w == b"8859/1").unwrap();
+    let wrong = [&text[..at], b"UTF-8", &text[at + 6..]].concat();
     for name in ["safe-harbor", "limited-data-set"] {
-        let release = release(&policy(name), &message(&text)).unwrap();
-        assert!(release.payload().is_ascii(), "{}", lines(&release));
+        let release = release(&policy(name), &message(&wrong)).unwrap();
+        assert!(release.payload().is_ascii() && !lines(&release).contains("\\X"), "{}", lines(&release));
+        // As what they are, they decode: the unit is one, the rest goes.
+        let release = support::release(&policy(name), &message(text)).unwrap();
+        assert!(lines(&release).contains("|mg/µL"), "{}", lines(&release));
+        // Of a limited data set a town may be part.
+        let rest = lines(&release).replace("^Köln^", "");
+        assert_eq!(rest.chars().filter(|c| !c.is_ascii()).collect::<String>(), "µ");
     }
 }

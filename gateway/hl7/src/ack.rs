@@ -1,7 +1,8 @@
 //! Acknowledgements: MSA for every message, ERR for every refusal.
 //!
-//! The answer speaks as the sender does: its delimiters, version, processing id and character set; applications
-//! and facilities swapped; MSA-2 the received MSH-10; a fresh MSH-10. The same input gives the same bytes.
+//! The answer speaks as the sender does: its delimiters, version, processing id and character set, also where that is
+//! UTF-16; applications and facilities swapped; MSA-2 the received MSH-10; a fresh MSH-10. The same input gives the
+//! same bytes.
 //!
 //! Form by version (MSH-12 of the message answered):
 //!
@@ -158,7 +159,11 @@ impl Ack<'_> {
                 out.err_from_2_5(fault);
             }
         }
-        out.into_bytes()
+        let bytes = out.into_bytes();
+        match header {
+            Some(header) => header.in_its_charset(bytes),
+            None => bytes,
+        }
     }
 
     fn msh(&self, out: &mut Writer, header: Option<&Header>) {

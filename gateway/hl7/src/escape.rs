@@ -8,6 +8,26 @@ use crate::Delimiters;
 /// and formatting (`\H\ \N\ \.br\`), character sets (`\C..\ \M..\`), local ones (`\Z..\`), hexadecimal data with
 /// an odd or foreign digit, and an escape character without its partner. Borrowed when there is nothing to do.
 pub fn unescape<'a>(value: &'a [u8], delimiters: &Delimiters) -> Cow<'a, [u8]> {
+    resolved(value, delimiters, true)
+}
+
+/// The value as text: as [`unescape`], but where that is no UTF-8 hexadecimal data stays as it is written, visible:
+/// `M\XFC\ller`. What is no UTF-8 then is U+FFFD, which does not happen in a decoded message.
+pub fn text<'a>(value: &'a [u8], delimiters: &Delimiters) -> Cow<'a, str> {
+    let is_utf8 = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+    let bytes = match unescape(value, delimiters) {
+        whole if is_utf8(&whole) => whole,
+        _ => resolved(value, delimiters, false),
+    };
+    match bytes {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(
+            String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        ),
+    }
+}
+
+fn resolved<'a>(value: &'a [u8], delimiters: &Delimiters, hexadecimal: bool) -> Cow<'a, [u8]> {
     let Some(escape) = delimiters.escape() else { return Cow::Borrowed(value) };
     let Some(first) = memchr::memchr(escape, value) else { return Cow::Borrowed(value) };
     let mut out = Vec::with_capacity(value.len());
@@ -18,7 +38,8 @@ pub fn unescape<'a>(value: &'a [u8], delimiters: &Delimiters) -> Cow<'a, [u8]> {
         let Some(close) = memchr::memchr(escape, body) else { break };
         let (name, after) = body.split_at(close);
         let after = after.get(1..).unwrap_or_default();
-        if resolve(name, delimiters, &mut out) {
+        let is_data = matches!(name, [b'X', ..]);
+        if (hexadecimal || !is_data) && resolve(name, delimiters, &mut out) {
             rest = after;
         } else if stays_whole(name) {
             out.push(escape);
@@ -174,6 +195,21 @@ mod tests {
         let none = Delimiters::from_header(b'|', b"^~").unwrap();
         assert_eq!(&*unescape(br"\F\", &none), br"\F\");
         assert_eq!(&*escape(b"a|b^c\rd", &none), b"a b c d");
+    }
+
+    #[test]
+    fn text_is_utf8_and_shows_the_bytes_that_are_none() {
+        let d = Delimiters::STANDARD;
+        for (written, meant) in [
+            (r"M\XC3BC\ller \F\ x", "Müller | x"),
+            (r"M\XFC\ller \F\ x", r"M\XFC\ller | x"),
+            (r"M\XC3\\XBC\ller", "Müller"),
+            ("Müller", "Müller"),
+        ] {
+            assert_eq!(text(written.as_bytes(), &d), meant, "{written}");
+        }
+        assert_eq!(text(b"M\xfcller", &d), "M\u{fffd}ller");
+        assert!(matches!(text(b"plain", &d), Cow::Borrowed("plain")));
     }
 
     #[test]

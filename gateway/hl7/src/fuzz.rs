@@ -1,20 +1,43 @@
 //! What a fuzz target calls: one line over each function that reads what others wrote. A panic is a finding.
 
+use bytes::Bytes;
+
+use crate::charset::{decode, layout};
 use crate::mllp::{Deframer, Event};
 use crate::split::pieces;
-use crate::{Header, Message, Path, unescape};
+use crate::{Charset, Delimiters, Header, Message, Path, escape, unescape};
 
-/// Frames: data passes through unchanged, whatever the chunking. The first byte sizes the chunks.
+/// Frames: data passes through unchanged, whatever the chunking, and every byte is accounted for. The first byte
+/// sizes the chunks, the second one the limit.
 pub fn frame(input: &[u8]) {
-    let Some((size, stream)) = input.split_first() else { return };
+    let [size, limit, stream @ ..] = input else { return };
     let size = usize::from(*size).max(1);
-    let whole = run(stream, stream.len().max(1));
-    assert!(whole == run(stream, size), "the frames depend on the chunking");
+    let limit = u64::from(*limit);
+    let whole = run(stream, stream.len().max(1), limit);
+    assert!(whole == run(stream, size, limit), "the frames depend on the chunking");
+    let junk: usize = whole.iter().filter(|(kind, ..)| *kind == 5).map(|(_, bytes, _)| bytes.len()).sum();
+    let framed: u64 =
+        whole.iter().filter(|(kind, ..)| matches!(kind, 3 | 4)).map(|(.., length)| length).sum();
+    // A frame has a VT, and at most an FS and a CR.
+    let ends = 3 * whole.iter().filter(|(kind, ..)| *kind == 0).count();
+    let counted = junk as u64 + framed;
+    assert!(counted <= stream.len() as u64 && counted + ends as u64 >= stream.len() as u64, "bytes are lost");
 }
 
-/// A message: the parts are the whole, and every value can be reached and unescaped.
+/// A message, as bytes and as text.
 pub fn message(input: &[u8]) {
-    let Ok(message) = Message::parse(input.to_vec()) else { return };
+    if let Ok(message) = Message::parse(input.to_vec()) {
+        assert!(*message.bytes() == input, "the bytes are others");
+        parts(&message);
+    }
+    if let Ok(message) = Message::decode(input.to_vec(), None) {
+        assert!(*message.payload() == input, "the payload is another");
+        parts(&message);
+    }
+}
+
+/// The parts are the whole, and every value can be reached, unescaped and read as text.
+fn parts(message: &Message) {
     let mut again = message.prefix().to_vec();
     for segment in message.segments() {
         again.extend_from_slice(segment.raw());
@@ -26,13 +49,52 @@ pub fn message(input: &[u8]) {
             .flat_map(|c| c.subcomponents().collect::<Vec<_>>());
         for leaf in leaves {
             assert!(message.range_of(leaf.raw()).is_some(), "a leaf lies outside its message");
-            let _unescaped = leaf.unescaped();
+            let lost = leaf.text().contains('\u{fffd}')
+                && !leaf.raw().windows(3).any(|w| w == "\u{fffd}".as_bytes());
+            assert!(!lost || message.charset().is_none(), "a decoded text lost a letter");
         }
     }
-    assert!(again == input, "the parts are not the whole");
+    assert!(*message.bytes() == again, "the parts are not the whole");
 }
 
-/// A header, and the answer to it: our own frame around the answer holds.
+/// A character set: the text is UTF-8; what could be decoded encodes to bytes of the same text. The first byte
+/// chooses what the source is configured to be.
+pub fn charset(input: &[u8]) {
+    let Some((choice, payload)) = input.split_first() else { return };
+    let named = [
+        "",
+        "UTF-8",
+        "8859/1",
+        "8859/8",
+        "WINDOWS-1251",
+        "GB18030",
+        "BIG5",
+        "KS X 1001",
+        "ISO IR87",
+        "SJIS",
+        "EUC-JP",
+    ];
+    let source =
+        named.get(usize::from(*choice) % named.len()).and_then(|name| Charset::read(name.as_bytes()));
+    let payload = Bytes::copy_from_slice(payload);
+    let decoded = decode(&payload, source);
+    let text = std::str::from_utf8(&decoded.text);
+    assert!(text.is_ok(), "a text is no UTF-8");
+    let text = text.unwrap_or_default();
+    assert!(decoded.undecodable <= payload.len(), "more bytes are undecodable than there are");
+    assert!(text.len() <= 5 * payload.len() + 16, "a text is much longer than its payload");
+    // ISO 2022-JP is written with other escape sequences, and katakana in their full width.
+    if decoded.undecodable == 0
+        && decoded.charset != Charset::Iso2022Jp
+        && let Some(bytes) = decoded.charset.encode(text)
+    {
+        let again = decode(&bytes.into(), Some(decoded.charset));
+        // Detection may take the other bytes for something else; a configured source cannot.
+        assert!(again.charset != decoded.charset || again.text == decoded.text, "encoding is not undone");
+    }
+}
+
+/// A header, and the answer to it: our own frame around the answer holds, and the answer can be read.
 pub fn header(input: &[u8]) {
     let Ok(header) = Header::read(input, false) else { return };
     let ack = crate::Ack {
@@ -43,8 +105,10 @@ pub fn header(input: &[u8]) {
         expected_sequence: None,
     };
     let bytes = ack.to_bytes(Some(&header));
-    assert!(crate::mllp::can_frame(&bytes), "an answer breaks its frame");
-    assert!(Message::parse(bytes).is_ok(), "an answer is no message");
+    // In UTF-16 a letter can hold what ends a frame: then what was answered did not come in one.
+    let framed = layout(input).is_none() || crate::mllp::can_frame(input);
+    assert!(!framed || crate::mllp::can_frame(&bytes), "an answer breaks its frame");
+    assert!(Message::decode(bytes, None).is_ok(), "an answer is no message");
 }
 
 /// A path: what parses prints and parses to itself.
@@ -55,10 +119,19 @@ pub fn path(input: &[u8]) {
     assert!(path.to_string().parse() == Ok(path), "a path does not print as itself");
 }
 
-/// Escapes: resolving ends, and never makes a value longer.
+/// Escapes: resolving ends and never makes a value longer; what is escaped holds no delimiter, and resolves to
+/// what it was. The first six bytes are the delimiters.
 pub fn escapes(input: &[u8]) {
-    let resolved = unescape(input, &crate::Delimiters::STANDARD);
-    assert!(resolved.len() <= input.len(), "resolving escapes made a value longer");
+    let Some(([field, encoding @ ..], value)) = input.split_first_chunk::<6>() else { return };
+    let Some(delimiters) = Delimiters::from_header(*field, encoding) else { return };
+    let resolved = unescape(value, &delimiters);
+    assert!(resolved.len() <= value.len(), "resolving escapes made a value longer");
+    let written = escape(value, &delimiters);
+    let breaks = |b: u8| b == b'\r' || b == b'\n' || delimiters.contains(b) && Some(b) != delimiters.escape();
+    assert!(!written.iter().any(|b| breaks(*b)), "an escaped value holds a delimiter");
+    if delimiters.escape().is_some() {
+        assert!(*unescape(&written, &delimiters) == *value, "escaping is not undone");
+    }
 }
 
 /// A file: the pieces are the whole.
@@ -100,8 +173,8 @@ fn cut(payload: &[u8], chunk: usize) -> Vec<Vec<u8>> {
 }
 
 /// The events of a stream, neighbouring data joined.
-fn run(stream: &[u8], chunk: usize) -> Vec<(u8, Vec<u8>, u64)> {
-    let mut deframer = Deframer::new(64);
+fn run(stream: &[u8], chunk: usize, limit: u64) -> Vec<(u8, Vec<u8>, u64)> {
+    let mut deframer = Deframer::new(limit);
     let mut events: Vec<(u8, Vec<u8>, u64)> = Vec::new();
     let mut note = |event: Event<'_>| {
         let (kind, bytes, length): (u8, &[u8], u64) = match event {

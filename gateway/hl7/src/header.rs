@@ -4,11 +4,17 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::charset::{self, Charset};
 use crate::message::{begin, is_blank};
 use crate::{Delimiters, ParseError, Segment};
 
 /// Within how many bytes of a frame the MSH segment must end. Real ones take 100 to 300 bytes.
 pub const MSH_BYTES_MAX: usize = 4 << 10;
+
+/// Without it, ASCII bytes are ASCII in every character set.
+const ESC: u8 = 0x1b;
+/// A byte-order mark.
+const MARK: &str = "\u{feff}";
 
 /// Keeps the first [`MSH_BYTES_MAX`] bytes of a payload.
 #[derive(Default)]
@@ -63,11 +69,23 @@ pub enum HeaderKind {
 }
 
 /// A header segment, copied out of its payload: what is needed to identify and to answer a message.
+///
+/// Where the sender's character set hides delimiters (UTF-16, GB 18030, Big5, ISO 2022-JP, Shift_JIS) the fields are
+/// UTF-8, and [`Header::in_its_charset`] brings the answer back; otherwise they are the sender's bytes.
 #[derive(Clone)]
 pub struct Header {
     segment: Bytes,
     delimiters: Delimiters,
     kind: HeaderKind,
+    decoded_from: Option<Wire>,
+}
+
+/// How the sender's text goes over the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wire {
+    charset: Charset,
+    /// A byte-order mark comes first.
+    marked: bool,
 }
 
 impl Header {
@@ -75,8 +93,49 @@ impl Header {
     /// the MSH of its first message.
     ///
     /// # Errors
-    /// [`ParseError`], as of [`crate::Message::parse`], and [`ParseError::HeaderTooLong`].
+    /// [`ParseError`], as of [`crate::Message::decode`], and [`ParseError::HeaderTooLong`].
     pub fn read(first: &[u8], complete: bool) -> Result<Self, ParseError> {
+        let Some(charset) = charset::layout(first) else {
+            return Ok(Self::read_bytes(first, complete)?.decoded());
+        };
+        // Half a letter at the end of what came so far is none.
+        let whole = if complete { first.len() } else { first.len() & !1 };
+        let payload = Bytes::copy_from_slice(first.get(..whole).unwrap_or(first));
+        let text = charset::decode(&payload, None).text;
+        let header = Self::read_bytes(&text, complete)?;
+        let wire = Wire { charset, marked: text.starts_with(MARK.as_bytes()) };
+        Ok(Self { decoded_from: Some(wire), ..header })
+    }
+
+    /// Decodes the segment where letters may hide delimiters; as it is where that does not go both ways.
+    fn decoded(self) -> Self {
+        if self.segment.iter().all(|b| b.is_ascii() && *b != ESC) {
+            return self;
+        }
+        let Some(charset) = charset::declared(&self.segment).filter(|c| !c.keeps_delimiters()) else {
+            return self;
+        };
+        let decode = |bytes: &Bytes| charset::decode(bytes, Some(charset));
+        let decoded = decode(&self.segment);
+        if decoded.charset != charset || decoded.undecodable > 0 {
+            return self;
+        }
+        let again = std::str::from_utf8(&decoded.text).ok().and_then(|text| charset.encode(text));
+        if again.is_none_or(|bytes| decode(&bytes.into()).text != decoded.text) {
+            return self;
+        }
+        Self { segment: decoded.text, decoded_from: Some(Wire { charset, marked: false }), ..self }
+    }
+
+    /// Brings an answer, made of fields of this header and ASCII, to the sender's own character set.
+    pub fn in_its_charset(&self, answer: Vec<u8>) -> Vec<u8> {
+        let Some(Wire { charset, marked }) = self.decoded_from else { return answer };
+        let mark = if marked { MARK } else { "" };
+        let text = String::from_utf8_lossy(&answer);
+        charset.encode(&format!("{mark}{text}")).unwrap_or(answer)
+    }
+
+    fn read_bytes(first: &[u8], complete: bool) -> Result<Self, ParseError> {
         let (offset, _) = begin(first)?;
         let mut rest = first.get(offset..).unwrap_or_default();
         let mut batch: Option<Self> = None;
@@ -95,7 +154,7 @@ impl Header {
             if cut_off {
                 break;
             }
-            let header = Self { segment: Bytes::copy_from_slice(line), delimiters, kind };
+            let header = Self { segment: Bytes::copy_from_slice(line), delimiters, kind, decoded_from: None };
             if kind == HeaderKind::Message {
                 return Ok(header);
             }
@@ -113,6 +172,7 @@ impl Header {
             segment: Bytes::copy_from_slice(raw),
             delimiters,
             kind: kind_of(raw).unwrap_or(HeaderKind::Message),
+            decoded_from: None,
         }
     }
 
@@ -270,9 +330,8 @@ mod tests {
             (b"\r\nPID|1\r", ParseError::NoHeader { offset: 2 }),
             (b"MSH", ParseError::Delimiters { offset: 0 }),
             (b"MSHA^~", ParseError::Delimiters { offset: 0 }),
-            (b"\xff\xfeM\0S\0H\0|\0", ParseError::Utf16),
-            (b"M\0S\0H\0|\0", ParseError::Utf16),
-            (b"\0M\0S\0H\0|", ParseError::Utf16),
+            (b"\xff\xfeM\0S\0H\0|\0", ParseError::Delimiters { offset: 3 }),
+            (b"\xfe\xff", ParseError::Empty),
         ] {
             assert_eq!(scan(&[payload]).unwrap_err(), error);
         }

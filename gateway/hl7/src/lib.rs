@@ -1,7 +1,8 @@
 //! MLLP framing, HL7 v2 messages, paths and acknowledgements: bytes to values, sans I/O.
 //!
-//! **Promise.** The bytes are the truth: everything here is a view into them or is made for an answer. Nothing
-//! is normalised, repaired or re-encoded, and `prefix + segments + gaps` is the input, byte for byte.
+//! **Promise.** The bytes are the truth: everything here is a view into them, or into the text that they were decoded
+//! to ([`charset`]), or is made for an answer. Nothing is normalised or repaired, and `prefix + segments + gaps` is
+//! what was indexed, byte for byte.
 //!
 //! **Limits.** [`MESSAGE_BYTES_MAX`] and [`SEGMENTS_MAX`] for a parsed message; [`MSH_BYTES_MAX`] for a header
 //! read from the start of a stream; the frame limit is the caller's ([`mllp::Deframer::new`]).
@@ -17,6 +18,7 @@
 pub mod ack;
 mod asked;
 pub mod batch;
+pub mod charset;
 mod delimiters;
 mod escape;
 pub mod exchange;
@@ -32,8 +34,9 @@ pub mod split;
 
 pub use ack::{Ack, AckCode, ErrorCode, Fault, Location};
 pub use asked::{Condition, Fate, Mode};
+pub use charset::Charset;
 pub use delimiters::Delimiters;
-pub use escape::{escape, unescape};
+pub use escape::{escape, text, unescape};
 pub use header::{Header, HeaderKind, HeaderScan, MSH_BYTES_MAX, Version};
 pub use message::{MESSAGE_BYTES_MAX, Message, ParseError, SEGMENTS_MAX, Segments};
 pub use parts::{

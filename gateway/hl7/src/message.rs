@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use crate::charset::{self, Charset};
 use crate::parts::is_header_name;
 use crate::{Delimiters, Header, Path, Segment};
 
@@ -33,8 +34,8 @@ pub enum ParseError {
         /// Where the header segment begins.
         offset: usize,
     },
-    /// The text is UTF-16, in which HL7 delimiters cannot be found as bytes.
-    #[error("the message is UTF-16; send it as UTF-8, ASCII or ISO 8859")]
+    /// The bytes are UTF-16, in which delimiters cannot be found: see [`Message::decode`].
+    #[error("the message is UTF-16 and was read as bytes")]
     Utf16,
     /// The header segment does not end within [`crate::MSH_BYTES_MAX`] bytes; of a stream only.
     #[error("the header segment does not end within {limit} bytes")]
@@ -60,17 +61,25 @@ struct Span {
     end: u32,
 }
 
-/// An HL7 v2 message, or a batch (FHS, BHS, messages, BTS, FTS) in one payload: the exact bytes, and where each
-/// segment lies in them. Cheap to clone but for the index (8 bytes a segment).
+/// An HL7 v2 message, or a batch (FHS, BHS, messages, BTS, FTS) in one payload: its bytes, and where each segment
+/// lies in them. Cheap to clone but for the index (8 bytes a segment).
 ///
 /// **Segment ends.** CR ends a segment (HL7 v2.8.2 §2.5.2); so do CRLF and LF, which senders write instead. An LF
 /// inside a message whose first segment ends with CR is text, unless the line after it begins like a segment.
 /// A UTF-8 byte-order mark and blank lines before the first segment are its [`Message::prefix`].
 ///
 /// **Headers.** Each MSH, FHS and BHS declares the delimiters from there on.
+///
+/// **Text or bytes.** Who reads values wants [`Message::decode`]: the parts are then UTF-8, whatever the sender's
+/// character set is, and cut where the sender's letters end. Who passes bytes on as they are, or edits them, wants
+/// [`Message::parse`]. For ASCII and UTF-8 both are the same and nothing is copied.
 #[derive(Clone)]
 pub struct Message {
     bytes: Bytes,
+    /// As it came; not `bytes` where it was decoded.
+    payload: Bytes,
+    charset: Option<Charset>,
+    undecodable: usize,
     spans: Vec<Span>,
     /// Index of each header segment that changes the delimiters, ascending; the first is segment 0.
     headers: Vec<(u32, Delimiters)>,
@@ -79,7 +88,23 @@ pub struct Message {
 }
 
 impl Message {
-    /// Indexes a message without copying it.
+    /// Indexes the text of a message: [`charset::decode`] says which character set the payload is in, and parts are
+    /// UTF-8 from then on. `source` is what the source is configured to be, if it is. Offsets of errors count in the
+    /// text.
+    ///
+    /// # Errors
+    /// [`ParseError`] where it does not begin with a header segment, or is beyond a limit.
+    pub fn decode(payload: impl Into<Bytes>, source: Option<Charset>) -> Result<Self, ParseError> {
+        let payload = payload.into();
+        if payload.len() > MESSAGE_BYTES_MAX {
+            return Err(ParseError::TooLong { bytes: payload.len() });
+        }
+        let decoded = charset::decode(&payload, source);
+        let message = Self::parse(decoded.text)?;
+        Ok(Self { payload, charset: Some(decoded.charset), undecodable: decoded.undecodable, ..message })
+    }
+
+    /// Indexes the bytes of a message as they are, without copying them.
     ///
     /// # Errors
     /// [`ParseError`] where it does not begin with a header segment, or is beyond a limit.
@@ -98,12 +123,28 @@ impl Message {
         };
         index.run(offset)?;
         let Index { spans, headers, msh, .. } = index;
-        Ok(Self { bytes, spans, headers, msh })
+        let payload = bytes.clone();
+        Ok(Self { bytes, payload, charset: None, undecodable: 0, spans, headers, msh })
     }
 
-    /// The exact bytes that were parsed.
+    /// The bytes that the parts are views of: as they were parsed, or the text that they were decoded to.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// The message as it came, byte for byte.
+    pub const fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// What it was decoded from; `None` where its bytes were parsed as they are.
+    pub const fn charset(&self) -> Option<Charset> {
+        self.charset
+    }
+
+    /// How many bytes of the payload could not be decoded; see [`charset::Decoded::undecodable`].
+    pub const fn undecodable(&self) -> usize {
+        self.undecodable
     }
 
     /// What stands before the first segment: a byte-order mark, blank lines; mostly nothing.
@@ -137,6 +178,11 @@ impl Message {
     /// The delimiters of the first header segment.
     pub fn delimiters(&self) -> Delimiters {
         self.headers.first().map_or(Delimiters::STANDARD, |(_, d)| *d)
+    }
+
+    /// The first segment of this name.
+    pub fn first(&self, name: &[u8]) -> Option<Segment<'_>> {
+        self.segments().find(|segment| segment.name() == name)
     }
 
     /// The first MSH; only a batch without messages has none.
@@ -236,7 +282,7 @@ impl fmt::Debug for Segments<'_> {
 
 /// Where the first segment begins, and its delimiters.
 pub(crate) fn begin(bytes: &[u8]) -> Result<(usize, Delimiters), ParseError> {
-    if is_utf16(bytes) {
+    if charset::layout(bytes).is_some() {
         return Err(ParseError::Utf16);
     }
     let mut rest = bytes;
@@ -259,15 +305,6 @@ pub(crate) fn begin(bytes: &[u8]) -> Result<(usize, Delimiters), ParseError> {
     let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
     let delimiters = Delimiters::of_header_segment(rest.get(..end).unwrap_or_default());
     delimiters.map(|d| (offset, d)).ok_or(ParseError::Delimiters { offset })
-}
-
-/// A byte-order mark of UTF-16, or a header name with a NUL at every other byte.
-fn is_utf16(bytes: &[u8]) -> bool {
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
-        [0, a, 0, b, 0, c, ..] | [a, 0, b, 0, c, 0, ..] => is_header_name(&[*a, *b, *c]),
-        _ => false,
-    }
 }
 
 /// The one pass over the bytes.

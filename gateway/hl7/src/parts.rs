@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::scan::find;
-use crate::{Delimiters, unescape};
+use crate::{Delimiters, text, unescape};
 
 /// A null value: `""`, "delete what you have", as opposed to empty, "I do not say" (HL7 v2.8.2 §2.5.3).
 const NULL: &[u8] = b"\"\"";
@@ -154,6 +154,15 @@ macro_rules! value {
             /// The bytes with escapes resolved; see [`unescape`].
             pub fn unescaped(&self) -> Cow<'m, [u8]> {
                 if self.literal { Cow::Borrowed(self.raw) } else { unescape(self.raw, &self.delimiters) }
+            }
+
+            /// The value as text, escapes resolved; see [`text`].
+            pub fn text(&self) -> Cow<'m, str> {
+                if self.literal {
+                    String::from_utf8_lossy(self.raw)
+                } else {
+                    text(self.raw, &self.delimiters)
+                }
             }
         }
 

@@ -347,7 +347,9 @@ impl Held {
             let payload = match edited.take() {
                 // What was no message may be one now that a person has mended it.
                 Some(mended) => {
-                    if provenance.format == Format::Unparsed && hl7::Message::parse(mended.clone()).is_ok() {
+                    if provenance.format == Format::Unparsed
+                        && hl7::Message::decode(mended.clone(), None).is_ok()
+                    {
                         provenance.format = Format::Hl7v2;
                     }
                     mended

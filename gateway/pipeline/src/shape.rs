@@ -118,7 +118,7 @@ impl Shaper {
         envelope: &Envelope,
     ) -> Result<Clinical, (Reason, String)> {
         match format {
-            Format::Hl7v2 => hl7::Message::parse(payload.clone())
+            Format::Hl7v2 => hl7::Message::decode(payload.clone(), None)
                 .map(Clinical::Hl7)
                 .map_err(|e| (Reason::Quarantined, e.to_string())),
             Format::Fhir => fhir::resource_type(payload)

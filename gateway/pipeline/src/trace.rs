@@ -152,7 +152,7 @@ impl Handle {
             return Vec::new();
         }
         let Ok(payload) = record.payload.bytes().await else { return Vec::new() };
-        hl7::Message::parse(payload).map(|message| router.explain(&message)).unwrap_or_default()
+        hl7::Message::decode(payload, None).map(|message| router.explain(&message)).unwrap_or_default()
     }
 
     /// The entry of this name.

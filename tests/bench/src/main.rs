@@ -4,8 +4,8 @@
 //! **The work** is the same for all: the message's bytes are there, as text; the library reads them, and the leaves
 //! named in [`work::LEAVES`] are taken as borrowed text, first repetition, escapes left as they are. What was taken
 //! is summed up and compared: libraries that disagree are not compared but refused. What a library does besides
-//! is its own choice: hl7-parser, rust-hl7 and hl7-2 build a tree of all fields, ours an index of segments that
-//! finds fields when asked. rust-hl7 and hl7-parser are handed CR alone as the segment's end, as they expect.
+//! is its own choice: hl7-parser, rust-hl7 and hl7-2 build a tree of all fields, ours finds out the character set and
+//! builds an index of segments that finds fields when asked. rust-hl7 and hl7-parser are handed CR alone as the segment's end, as they expect.
 //!
 //! **The messages** are the files named on the command line. Those that one of the libraries refuses, or panics
 //! on, are left out for all, and counted.

@@ -95,7 +95,7 @@ impl Library {
 }
 
 fn wardgate(message: &Bytes) -> Option<Sum> {
-    let message = hl7::Message::parse(message.clone()).ok()?;
+    let message = hl7::Message::decode(message.clone(), None).ok()?;
     let mut sum = Sum::default();
     let mut segment: Option<(&str, Option<hl7::Segment<'_>>)> = None;
     for (name, field, component) in LEAVES {

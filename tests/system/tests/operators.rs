@@ -260,7 +260,8 @@ fn the_filters_read_files_and_say_what_they_left_out() {
     let parsed: Vec<Value> = stdout(&out).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let ids: Vec<&str> = parsed.iter().map(|message| message["control_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["FX-BATCH-1", "FX-BATCH-2", "FX-BATCH-3"]);
-    assert_eq!(parsed[0]["segments"][1]["EVN"][0], "A01");
+    assert_eq!(parsed[0]["segments"][1]["name"], "EVN");
+    assert_eq!(parsed[0]["segments"][1]["fields"]["1"][0], "A01");
     assert_eq!(parsed[1]["index"], 1);
 
     let out = wardgate(&["hl7", "ack"], &batch);

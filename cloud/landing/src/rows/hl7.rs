@@ -1,9 +1,7 @@
 //! What is read out of a released HL7 v2 payload: its messages (MSH) and their observations (OBX).
 //!
-//! Text is UTF-8 where it is valid UTF-8, otherwise it is read as ISO 8859-1. Values are as released; nothing
-//! is repaired. The payload in `raw` stays the truth.
-
-use std::borrow::Cow;
+//! Text is UTF-8, decoded from what MSH-18 names or the bytes show (`hl7::charset`); a byte that cannot be decoded
+//! stands as `\Xhh\`. Values are as released; nothing is repaired. The payload in `raw` stays the truth.
 
 use bytes::Bytes;
 use hl7::{Component, Field, Message, Segment};
@@ -52,12 +50,12 @@ pub(super) fn message(record: &Released) -> Option<Message> {
     if record.format != Format::Hl7v2 {
         return None;
     }
-    Message::parse(Bytes::copy_from_slice(&record.payload)).ok()
+    Message::decode(Bytes::copy_from_slice(&record.payload), None).ok()
 }
 
 /// How many rows of `messages` and `observations` a payload of format `hl7v2` makes.
 pub(crate) fn counts(payload: &[u8]) -> (u64, u64) {
-    let Ok(message) = Message::parse(Bytes::copy_from_slice(payload)) else { return (0, 0) };
+    let Ok(message) = Message::decode(Bytes::copy_from_slice(payload), None) else { return (0, 0) };
     let count = |name: &[u8]| message.segments().filter(|s| s.name() == name).count() as u64;
     (count(b"MSH"), count(b"OBX"))
 }
@@ -167,7 +165,7 @@ fn instant(text: &str) -> Option<Timestamp> {
 
 /// A component with its escapes resolved; `None` where it is empty.
 fn leaf(component: &Component<'_>) -> Option<String> {
-    (!component.is_empty()).then(|| text(&component.unescaped()))
+    (!component.is_empty()).then(|| component.text().into_owned())
 }
 
 /// A field as released, delimiters and escapes included; resolved where it is a single value.
@@ -181,15 +179,7 @@ fn whole(field: &Field<'_>) -> Option<String> {
             || Some(*b) == delimiters.repetition()
             || Some(*b) == delimiters.subcomponent()
     });
-    Some(if compound { text(field.raw()) } else { text(&field.unescaped()) })
-}
-
-fn text(bytes: &[u8]) -> String {
-    match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(utf8) => utf8.to_owned(),
-        // Not UTF-8: every byte is its ISO 8859-1 character.
-        Cow::Owned(_) => bytes.iter().map(|b| char::from(*b)).collect(),
-    }
+    Some(if compound { String::from_utf8_lossy(field.raw()).into_owned() } else { field.text().into_owned() })
 }
 
 #[cfg(test)]
@@ -263,8 +253,18 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_utf8_are_latin_1() {
-        assert_eq!(text(b"M\xfcller"), "Müller");
-        assert_eq!(text("Müller".as_bytes()), "Müller");
+    fn text_is_decoded_from_the_senders_character_set() {
+        let value = |charset: &str, bytes: &[u8]| {
+            let head = format!("MSH|^~\\&|A|||||||||||||||{charset}\rOBX|1|ST|X||");
+            let payload = [head.as_bytes(), bytes, b"\r"].concat();
+            let message = Message::decode(payload, None).unwrap();
+            observations(&message).next().unwrap().value_text.unwrap()
+        };
+        assert_eq!(value("", b"M\xfcller"), "Müller");
+        assert_eq!(value("UTF-8", "Müller".as_bytes()), "Müller");
+        assert_eq!(value("8859/5", b"\xb8"), "И");
+        assert_eq!(value("GB18030", b"\x81\x7c"), "亅", "its second byte is the separator");
+        assert_eq!(value("UTF-8", b"M\xfcller"), "M\\XFC\\ller", "visible, not lost");
+        assert_eq!(counts(&hl7::Charset::Utf16Le.encode("MSH|^~\\&|A\rOBX|1\r").unwrap()), (1, 1));
     }
 }

@@ -1,15 +1,14 @@
 //! `wardgate hl7 parse|ack|fhir|route`: filters over HL7 v2 files.
 
 use std::collections::HashMap;
-use std::io::Read as _;
+use std::io::{BufWriter, Read as _, Write as _};
 
 use anyhow::Context as _;
 use hl7::batch::{BatchAnswer, Event, Line, Splitter};
-use hl7::{Ack, Fate, Fault, Header, Message, Mode};
+use hl7::{Ack, Charset, Fate, Fault, Header, Mode};
 use model::{Clock as _, Timestamp};
-use serde_json::{Map, Value, json};
 
-use super::{nothing_to_read, print, print_bytes};
+use super::{broken_pipe_is_fine, hl7_parse, nothing_to_read, print_bytes};
 use crate::cli::Hl7;
 use crate::clock::SystemClock;
 use crate::exit;
@@ -18,7 +17,7 @@ pub(crate) fn hl7(command: Hl7) -> anyhow::Result<()> {
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;
     match command {
-        Hl7::Parse => parse(&input),
+        Hl7::Parse { charset } => parse(&input, charset),
         Hl7::Ack => ack(&input),
         Hl7::Fhir { report, trace, zone, key_file } => {
             super::hl7_fhir::convert(&input, report.as_deref(), trace, &zone, key_file.as_deref())
@@ -27,74 +26,12 @@ pub(crate) fn hl7(command: Hl7) -> anyhow::Result<()> {
     }
 }
 
-/// One JSON object a message: its header and its segments as arrays of fields, repetitions, components and
-/// subcomponents, each flattened where there is only one.
-fn parse(input: &[u8]) -> anyhow::Result<()> {
-    let (mut messages, mut faults) = (0, 0);
-    for (index, bytes) in ::hl7::split(input).enumerate() {
-        messages += 1;
-        let line = match Message::parse(bytes.to_vec()) {
-            Ok(message) => {
-                let text = |part: Option<&[u8]>| part.map(|p| String::from_utf8_lossy(p).into_owned());
-                let segments: Vec<Value> = message.segments().map(|s| segment(&s)).collect();
-                json!({
-                    "index": index,
-                    "message_type": text(message.message_type()),
-                    "control_id": text(message.control_id()),
-                    "version": text(message.version()),
-                    "segments": segments,
-                })
-            }
-            Err(error) => {
-                faults += 1;
-                json!({ "index": index, "error": error.to_string() })
-            }
-        };
-        print(&format!("{line}\n"))?;
-    }
+fn parse(input: &[u8], charset: Option<Charset>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let written = hl7_parse::run(input, charset, &mut out).and_then(|counts| out.flush().map(|()| counts));
+    let Some((messages, findings)) = broken_pipe_is_fine(written)? else { return Ok(()) };
     nothing_to_read(input, messages)?;
-    if faults == 0 { Ok(()) } else { Err(exit::Printed.into()) }
-}
-
-fn segment(segment: &::hl7::Segment<'_>) -> Value {
-    let mut object = Map::new();
-    let name = String::from_utf8_lossy(segment.name()).into_owned();
-    let fields: Vec<Value> = segment
-        .fields()
-        .map(|field| {
-            // MSH-1 and MSH-2 are the delimiters themselves.
-            flat(
-                field
-                    .repetitions()
-                    .map(|repetition| {
-                        flat(
-                            repetition
-                                .components()
-                                .map(|component| {
-                                    flat(
-                                        component
-                                            .subcomponents()
-                                            .map(|sub| {
-                                                Value::String(
-                                                    String::from_utf8_lossy(&sub.unescaped()).into_owned(),
-                                                )
-                                            })
-                                            .collect(),
-                                    )
-                                })
-                                .collect(),
-                        )
-                    })
-                    .collect(),
-            )
-        })
-        .collect();
-    object.insert(name, Value::Array(fields));
-    Value::Object(object)
-}
-
-fn flat(mut values: Vec<Value>) -> Value {
-    if values.len() == 1 { values.remove(0) } else { Value::Array(values) }
+    if findings == 0 { Ok(()) } else { Err(exit::Printed.into()) }
 }
 
 /// What a feed with the default settings would answer: an acknowledgement for each message, or two, or none, as it

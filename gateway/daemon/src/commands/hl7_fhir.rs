@@ -37,7 +37,7 @@ pub(super) fn convert(
         messages += 1;
         let record = record(&ids, bytes);
         let context = Context { gateway: FILTER, record: &record, recorded_at, offset_minutes, trace };
-        let outcome = Message::parse(bytes.to_vec())
+        let outcome = Message::decode(bytes.to_vec(), None)
             .map_err(|e| e.to_string())
             .and_then(|message| converter.convert(&message, &context).map_err(|e| e.to_string()));
         let line = match outcome {

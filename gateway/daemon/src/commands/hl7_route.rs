@@ -24,7 +24,7 @@ pub(super) fn route(input: &[u8], config: &Path, feed: Option<&Slug>) -> anyhow:
     let (mut messages, mut faults) = (0, 0);
     for (index, bytes) in hl7::split(input).enumerate() {
         messages += 1;
-        let parsed = Message::parse(bytes.to_vec());
+        let parsed = Message::decode(bytes.to_vec(), None);
         let to: Vec<&Slug> = all
             .iter()
             .copied()

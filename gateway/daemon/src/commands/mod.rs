@@ -6,6 +6,7 @@ mod faults;
 mod held;
 mod hl7;
 mod hl7_fhir;
+mod hl7_parse;
 mod hl7_route;
 mod run;
 mod self_test;
@@ -22,6 +23,7 @@ use control::Checked;
 use hyper::Method;
 use model::Clock as _;
 
+pub(crate) use self::hl7_parse::HELP as HL7_PARSE_HELP;
 use crate::cli::{Command, Held};
 use crate::client::Client;
 use crate::clock::SystemClock;
@@ -84,9 +86,14 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
 /// The same for what need not be UTF-8.
 pub(crate) fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("standard output"),
+    broken_pipe_is_fine(out.write_all(bytes).and_then(|()| out.flush())).map(drop)
+}
+
+/// Whoever reads our output may have seen enough: then there is nothing more to say.
+pub(crate) fn broken_pipe_is_fine<T>(written: std::io::Result<T>) -> anyhow::Result<Option<T>> {
+    match written {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(None),
+        written => written.map(Some).context("standard output"),
     }
 }
 

@@ -93,6 +93,19 @@ fn numbers_are_found_however_a_field_cuts_them() {
 }
 
 #[test]
+fn a_name_is_known_in_any_spelling_of_its_letters_whatever_bytes_it_came_in() {
+    let text = "MSH|^~\\&|LAB||||2026||ADT^A01|7|P|2.5||||||{}\rPID|1||||Müllerström^Jörgen\r";
+    for declared in ["8859/1", "UNICODE UTF-8", "UNICODE UTF-16", "WINDOWS-1252"] {
+        let charset = hl7::Charset::read(declared.as_bytes()).unwrap();
+        let payload = charset.encode(&text.replace("{}", declared)).unwrap();
+        let source = Clinical::Hl7(hl7::Message::decode(payload, None).unwrap());
+        let released = released("MSH|^~\\&|||||2026||ADT^A01|1|P|2.5\rOBX|1|NM|718-7^^LN||MÜLLERSTRÖM\r");
+        let hit = read(&source, &provenance(), &released, Label::LimitedDataSet).unwrap_err();
+        assert_eq!(hit.kind, HitKind::Name, "{declared}");
+    }
+}
+
+#[test]
 fn safe_harbor_also_knows_providers_cities_and_births() {
     for (value, kind) in [
         ("Hollowell", HitKind::Name),

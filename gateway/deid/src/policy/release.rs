@@ -69,7 +69,7 @@ fn verbatim(message: &Message) -> Shape {
     Shape {
         message_type: header_text(message, 9),
         control_id: control_id(message),
-        payload: message.bytes().to_vec(),
+        payload: message.payload().to_vec(),
         rules: tally.receipt(),
         observations: Vec::new(),
     }

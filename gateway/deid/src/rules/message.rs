@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use hl7::{Delimiters, Message, Segment};
+use hl7::{Charset, Delimiters, Message, Segment};
 
 use super::meaning::{Meaning, Observation};
 use super::values::Level;
@@ -14,6 +14,9 @@ use crate::tables::{SegmentName, TABLES};
 use crate::tally::{Tally, Touch};
 use crate::{Context, TokenKey};
 
+/// MSH-18 (table 0211), and what it says of a release that was decoded from something else.
+const CHARSET_FIELD: usize = 18;
+const UTF8: &[u8] = b"UNICODE UTF-8";
 /// How far ahead of the box a sender's year is believed.
 const SENT_AHEAD_YEARS_MAX: u16 = 20;
 
@@ -31,6 +34,7 @@ pub(crate) fn shape(message: &Message, policy: &Compiled, context: &Context<'_>)
     let mut walk = Walk {
         policy,
         delimiters: message.delimiters(),
+        transcoded: message.charset().is_some_and(|c| !matches!(c, Charset::Ascii | Charset::Utf8)),
         tokens: context.tokens,
         seq: context.seq,
         reference_year: reference_year(message, context),
@@ -63,6 +67,8 @@ fn reference_year(message: &Message, context: &Context<'_>) -> u16 {
 pub(super) struct Walk<'p, 'm> {
     pub(super) policy: &'p Compiled,
     pub(super) delimiters: Delimiters,
+    /// What goes out is UTF-8 and what came in was not: MSH-18 says so.
+    transcoded: bool,
     pub(super) tokens: Option<&'p TokenKey>,
     seq: u64,
     pub(super) reference_year: u16,
@@ -102,6 +108,11 @@ impl<'m> Walk<'_, 'm> {
             self.out.push(self.delimiters.field());
             let start = self.out.len();
             match fields.get(number - 1) {
+                Some(_) if self.transcoded && &name == b"MSH" && number == CHARSET_FIELD => {
+                    if !field.is_empty() {
+                        self.keep(UTF8, Touch::Code);
+                    }
+                }
                 Some(plan) => self.field(&name, number, *plan, field.raw()),
                 None => self.refuse(field.raw(), Touch::ExtraRemoved),
             }

@@ -28,7 +28,7 @@ pub(crate) fn policy(name: &str) -> Policy {
 }
 
 pub(crate) fn message(bytes: &[u8]) -> Clinical {
-    Clinical::Hl7(Message::parse(bytes.to_vec()).unwrap())
+    Clinical::Hl7(Message::decode(bytes.to_vec(), None).unwrap())
 }
 
 pub(crate) fn release(policy: &Policy, clinical: &Clinical) -> Result<Release, Held> {
