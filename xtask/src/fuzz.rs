@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::shell;
 
 /// Longest input in bytes. Longer ones find nothing that these do not, and cost speed.
-const INPUT_BYTES_MAX: u64 = 1024;
+const INPUT_BYTES_MAX: u64 = 256;
 /// An input that takes longer, in seconds, is a finding; real ones take microseconds.
 const TIMEOUT_S: u64 = 10;
 /// Memory of a fuzzer beyond which an input is a finding, in MiB.

@@ -82,6 +82,13 @@ fn bytes_that_do_not_decode_make_a_text_of_bounded_length() {
         assert_eq!(message.undecodable(), decoded.undecodable);
         assert!(walk(&message) > 0);
     }
+    // Long enough for what an undecodable byte costs to show, if it grew with the length of the text.
+    let bad = decode(&[0xff].repeat(2 << 20).into(), Some(Charset::Utf8));
+    assert_eq!(
+        (bad.undecodable, bad.text.len()),
+        (2 << 20, 3 * (2 << 20)),
+        "without an escape character U+FFFD each"
+    );
     let halves = [Charset::Utf16Le.encode("MSH|^~\\&|").unwrap(), [0, 0xd8].repeat(BYTES / 2)].concat();
     let decoded = decode(&halves.into(), None);
     assert_eq!((decoded.undecodable, decoded.text.len()), (BYTES, "MSH|^~\\&|\\X\\".len() + 2 * BYTES));

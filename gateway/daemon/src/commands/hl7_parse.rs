@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(
             found,
             [json!({
-                "index": 0, "byte": 0, "bytes": 110,
+                "index": 0, "byte": 0, "bytes": 96,
                 "message_type": "ORU^R01", "control_id": "7", "version": "2.5.1",
                 "charset": "ASCII", "undecodable": {"bytes": 0, "places": []}, "delimiters": "|^~\\&",
                 "segments": [
@@ -335,7 +335,7 @@ mod tests {
     fn a_capture_of_mllp_is_cut_at_its_frames() {
         let found = lines(b"\x0bMSH|^~\\&|A\rPID|1\r\x1c\r\x0bMSH|^~\\&|B\r\x1c\r");
         assert_eq!(found.len(), 2);
-        assert_eq!((&found[0]["byte"], &found[1]["byte"]), (&json!(1), &json!(20)));
+        assert_eq!((&found[0]["byte"], &found[1]["byte"]), (&json!(1), &json!(21)));
         assert_eq!(found[0]["segments"].as_array().unwrap().len(), 2, "the end of the frame is no segment");
     }
 

@@ -15,6 +15,9 @@ const PUSHED_FIELDS_MAX: usize = 4;
 /// How much of a text in UTF-16 is decoded to find its delimiters.
 const UTF16_HEAD_BYTES: usize = 256;
 
+/// How much is decoded at a time.
+const PIECE_BYTES: usize = 4 << 10;
+
 /// What a character set was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Basis {
@@ -139,11 +142,13 @@ fn transcoded(payload: &Bytes, charset: Charset, basis: Basis) -> Decoded {
 fn by_encoding(payload: &[u8], encoding: &'static Encoding, out: &mut Out) {
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut at = 0;
+    // A small buffer between: decoding right into the text touches all of its spare room again at each bad byte.
+    let mut piece = [0; PIECE_BYTES];
     loop {
         let rest = payload.get(at..).unwrap_or_default();
-        out.reserve(rest.len());
-        let (result, read) = decoder.decode_to_string_without_replacement(rest, &mut out.text, true);
+        let (result, read, written) = decoder.decode_to_utf8_without_replacement(rest, &mut piece, true);
         at += read;
+        out.text.push_str(piece.get(..written).and_then(|p| std::str::from_utf8(p).ok()).unwrap_or_default());
         match result {
             DecoderResult::InputEmpty => return,
             DecoderResult::OutputFull => {}
