@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::charset::{decode, layout};
+use crate::charset::decode;
 use crate::mllp::{Deframer, Event};
 use crate::split::pieces;
 use crate::{Charset, Delimiters, Header, Message, Path, escape, unescape};
@@ -105,9 +105,7 @@ pub fn header(input: &[u8]) {
         expected_sequence: None,
     };
     let bytes = ack.to_bytes(Some(&header));
-    // In UTF-16 a letter can hold what ends a frame: then what was answered did not come in one.
-    let framed = layout(input).is_none() || crate::mllp::can_frame(input);
-    assert!(!framed || crate::mllp::can_frame(&bytes), "an answer breaks its frame");
+    assert!(crate::mllp::can_frame(&bytes), "an answer breaks its frame");
     assert!(Message::decode(bytes, None).is_ok(), "an answer is no message");
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::charset::{self, Charset};
 use crate::message::{begin, is_blank};
+use crate::mllp::can_frame;
 use crate::{Delimiters, ParseError, Segment};
 
 /// Within how many bytes of a frame the MSH segment must end. Real ones take 100 to 300 bytes.
@@ -127,12 +128,18 @@ impl Header {
         Self { segment: decoded.text, decoded_from: Some(Wire { charset, marked: false }), ..self }
     }
 
-    /// Brings an answer, made of fields of this header and ASCII, to the sender's own character set.
+    /// Brings an answer, made of fields of this header and ASCII, to the sender's own character set. It can be framed.
     pub fn in_its_charset(&self, answer: Vec<u8>) -> Vec<u8> {
         let Some(Wire { charset, marked }) = self.decoded_from else { return answer };
         let mark = if marked { MARK } else { "" };
         let text = String::from_utf8_lossy(&answer);
-        charset.encode(&format!("{mark}{text}")).unwrap_or(answer)
+        let bytes = charset.encode(&format!("{mark}{text}")).unwrap_or_else(|| answer.clone());
+        if can_frame(&bytes) {
+            return bytes;
+        }
+        // In UTF-16 two letters can look like the end of a frame. A question mark for each is better than half an answer.
+        let ascii: String = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+        charset.encode(&format!("{mark}{ascii}")).unwrap_or(answer)
     }
 
     fn read_bytes(first: &[u8], complete: bool) -> Result<Self, ParseError> {

@@ -189,6 +189,17 @@ fn answers_go_back_in_the_senders_own_character_set() {
 }
 
 #[test]
+fn an_answer_in_utf16_never_looks_like_the_end_of_its_frame() {
+    // U+1C25, FS, U+0D0D: without the FS, which no answer holds, the bytes 1C 0D meet. Found by the fuzzer.
+    let found =
+        b"M\0S\0H\0|\0_\0\xd9|\x81\xffFHS|;\0\xff\xf6%\x1c\x1c\0\x0d\x0d\x09\x09\x0d\x09\x09\x0a\0\x0d";
+    crate::fuzz::header(found);
+    let header = Header::read(&Charset::Utf16Le.encode("MSH|^~\\&|\u{1c25}\u{d0d}").unwrap(), true).unwrap();
+    let answer = header.in_its_charset("MSH|^~\\&|\u{1c25}\u{d0d}\r".as_bytes().to_vec());
+    assert_eq!(answer, Charset::Utf16Le.encode("MSH|^~\\&|??\r").unwrap());
+}
+
+#[test]
 fn a_header_whose_letters_hide_separators_is_read() {
     // Each of the two letters has the separator as its second byte.
     let payload = b"MSH|^~\\&|\x81\x7c|\x82\x7c|C|D|2026||ADT^A01|42|P|2.5||||||GB18030\rPID|1\r";
