@@ -7,7 +7,7 @@ use crate::{maps, validate};
 
 /// A message of HL7 v2: whatever can be read as one makes a valid Bundle, and every value is accounted for.
 pub fn v2(input: &[u8]) {
-    let Ok(message) = hl7::Message::parse(input.to_vec()) else { return };
+    let Ok(message) = hl7::Message::decode(input.to_vec(), None) else { return };
     let Ok(maps) = maps::Maps::builtin() else { return };
     convert(&maps, &message);
 }

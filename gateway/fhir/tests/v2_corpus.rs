@@ -30,7 +30,7 @@ fn every_message_is_a_valid_bundle_with_its_values() {
     for path in paths {
         let bytes = std::fs::read(&path).unwrap();
         for part in hl7::split(&bytes) {
-            let Ok(message) = hl7::Message::parse(part.to_vec()) else { continue };
+            let Ok(message) = hl7::Message::decode(part.to_vec(), None) else { continue };
             all += 1;
             let record = format!("clinical-1-{all}");
             let converted = match convert(&maps, &record, message.bytes()) {

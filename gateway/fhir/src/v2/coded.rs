@@ -119,6 +119,9 @@ impl<'m> Run<'_, 'm> {
             concept.set("coding", Json::Array(vec![translated(row).into()]));
         }
         concept.set("text", Json::Text(node.joined()));
+        for n in [1, 4] {
+            self.untranslated(table, node.child(n), true);
+        }
         self.take(node, official, "text");
         Some(concept.into())
     }

@@ -2,7 +2,7 @@
 
 use super::coded::is_code;
 use super::leaves::{Level, Node};
-use super::pending::join;
+use super::pending::{Untranslated, join};
 use super::place::{Labels, merge, place};
 use super::primitives;
 use super::run::Run;
@@ -87,7 +87,7 @@ impl<'m> Run<'_, 'm> {
         }
         let value = self.value(&line.how, node, official);
         if let (None, How::Code(table)) = (&value, &line.how) {
-            self.untranslated(*table, node);
+            self.untranslated(*table, node, false);
             return;
         }
         let mut path = self.context.trace.then(String::new);
@@ -106,16 +106,24 @@ impl<'m> Run<'_, 'm> {
         }
     }
 
-    fn untranslated(&mut self, table: usize, node: Node<'_, 'm>) {
+    /// Whether the v2 table of a translation has the code. Where R4 does not publish the table, nobody can tell.
+    fn is_of_the_table(&self, table: usize, code: &str) -> bool {
+        let from = self.maps.table(table).and_then(|t| t.from.as_deref()).unwrap_or_default();
+        let known = from.rsplit("v2-").next().and_then(|digits| self.maps.known.get(digits));
+        known.is_none_or(|codes| codes.contains(code))
+    }
+
+    /// Notes a code for a tag: one that no table translates, or (`always`) one whose translation says less.
+    pub(crate) fn untranslated(&mut self, table: usize, node: Node<'_, 'm>, always: bool) {
         let node = node.first_leaf();
         let from = self.maps.table(table).and_then(|t| t.from.as_deref()).unwrap_or_default();
         if let Some(code) = node.text().filter(|code| is_code(code)) {
-            let digits = from.rsplit("v2-").next().unwrap_or_default();
+            let digits = from.rsplit("v2-").next().filter(|d| d.len() == 4).unwrap_or("local");
             let system = format!("urn:wardgate:hl7v2:table:{digits}");
             let code = code.to_owned();
             self.take(node, false, "");
             if let Some(pending) = self.pending.last_mut() {
-                pending.untranslated = Some((system, code));
+                pending.untranslated = Some(Untranslated { system, code, always });
             }
         }
     }
@@ -134,7 +142,11 @@ impl<'m> Run<'_, 'm> {
             How::Primitive(kind) => self.primitive(*kind, node, official),
             How::Code(table) => {
                 let node = node.first_leaf();
-                let row = self.maps.table(*table)?.row(node.text()?)?;
+                let code = node.text()?;
+                let row = self.maps.table(*table)?.row(code)?;
+                if !self.is_of_the_table(*table, code) {
+                    self.untranslated(*table, node, true);
+                }
                 self.take(node, official, "");
                 Some(Json::text(&*row.code))
             }
@@ -174,27 +186,22 @@ impl<'m> Run<'_, 'm> {
         }
     }
 
-    /// A component of an observation: the leaves that no line took, under the name of the field.
+    /// Components of an observation: the leaves that no line took, each under the name of the field.
     fn left(&mut self, name: &Name, node: Node<'_, 'm>, official: bool) -> Option<Json> {
-        let mut text = String::new();
+        let mut components = Vec::new();
         for (n, leaf) in node.leaves.iter().enumerate() {
             let taken = self.ways.get(leaf.number).is_some_and(Option::is_some)
                 || self.pending.iter().any(|pending| pending.leaf == leaf.number);
             if taken {
                 continue;
             }
-            if !text.is_empty() {
-                text.push(' ');
-            }
-            text.push_str(&leaf.text);
             let one = Node { leaves: node.leaves.get(n..=n).unwrap_or_default(), level: node.level };
             self.take(one, official, "valueString");
+            let code = Object::from([("text", Json::text(&**name))]);
+            let component = Object::from([("code", code.into()), ("valueString", Json::text(&*leaf.text))]);
+            components.push(component.into());
         }
-        if text.is_empty() {
-            return None;
-        }
-        let code = Object::from([("text", Json::text(&**name))]);
-        Some(Object::from([("code", code.into()), ("valueString", Json::Text(text))]).into())
+        (!components.is_empty()).then_some(Json::Array(components))
     }
 
     /// A reference to a resource of this content: the one that has its identity already, or a new one.

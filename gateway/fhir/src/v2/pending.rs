@@ -16,7 +16,15 @@ pub(crate) struct Pending {
     /// The path begins with a resource already.
     pub(crate) absolute: bool,
     /// For a code that no table translates: the table's system, and the code.
-    pub(crate) untranslated: Option<(String, String)>,
+    pub(crate) untranslated: Option<Untranslated>,
+}
+
+/// A code that no element holds as it was sent.
+pub(crate) struct Untranslated {
+    pub(crate) system: String,
+    pub(crate) code: String,
+    /// Also where its translation stands in an element.
+    pub(crate) always: bool,
 }
 
 impl<'m> Run<'_, 'm> {
@@ -51,13 +59,14 @@ impl<'m> Run<'_, 'm> {
         }
         let mut from = base;
         while let Some(pending) = self.pending.get_mut(from) {
-            let Some((system, code)) = pending.untranslated.take() else {
+            let Some(Untranslated { system, code, always }) = pending.untranslated.take() else {
                 from += 1;
                 continue;
             };
             let leaf = pending.leaf;
-            let elsewhere = self.ways.get(leaf).is_some_and(Option::is_some)
-                || self.pending.iter().enumerate().any(|(n, p)| n != from && p.leaf == leaf);
+            let elsewhere = !always
+                && (self.ways.get(leaf).is_some_and(Option::is_some)
+                    || self.pending.iter().enumerate().any(|(n, p)| n != from && p.leaf == leaf));
             if elsewhere {
                 self.pending.remove(from);
                 continue;

@@ -133,16 +133,21 @@ impl<'c, 'm> Run<'c, 'm> {
             let Some(index) = self.resource_for(section, cut) else { continue };
             let beside =
                 matches!(&*section.resource, "Organization" | "Device" | "Provenance" | "Practitioner");
-            if section.mode != Mode::Parent && about.is_none() && !beside {
+            let made = self.section(section, index, cut);
+            if made && section.mode != Mode::Parent && about.is_none() && !beside {
                 about = Some(index);
             }
-            self.section(section, index, cut);
+        }
+        // A note is about what stands before it, and so is the next one.
+        if map.sections.iter().any(|section| section.mode == Mode::Parent) {
+            about = None;
         }
         self.parent = about.or(before);
     }
 
-    fn section(&mut self, section: &Section, index: usize, cut: &Cut<'m>) {
-        let Some(resource) = self.resources.get_mut(index) else { return };
+    /// `false` where nothing was said, so that nothing was made.
+    fn section(&mut self, section: &Section, index: usize, cut: &Cut<'m>) -> bool {
+        let Some(resource) = self.resources.get_mut(index) else { return false };
         resource.touched.push(self.at);
         let kind = Name::clone(&resource.kind);
         let mut body = std::mem::take(&mut resource.body);
@@ -154,13 +159,14 @@ impl<'c, 'm> Run<'c, 'm> {
             if let Some(none) = self.resources.pop() {
                 self.known.remove(&none.id);
             }
-            return;
+            return false;
         }
         self.tags(&mut body, 0);
         if let Some(resource) = self.resources.get_mut(index) {
             resource.body = body;
         }
         self.commit(&root);
+        true
     }
 
     /// Writes down where the pending leaves are.
