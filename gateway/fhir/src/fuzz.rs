@@ -1,6 +1,8 @@
 //! What a fuzz target calls: one line over each function that reads what others wrote. A panic is a finding.
 
 use crate::accept::{Accepted, Entry, Interaction, Request};
+use std::sync::OnceLock;
+
 use crate::v2::{Context, Converter, Keyed};
 use crate::validate::{operation_outcome, resource_type};
 use crate::{maps, validate};
@@ -8,8 +10,17 @@ use crate::{maps, validate};
 /// A message of HL7 v2: whatever can be read as one makes a valid Bundle, and every value is accounted for.
 pub fn v2(input: &[u8]) {
     let Ok(message) = hl7::Message::decode(input.to_vec(), None) else { return };
-    let Ok(maps) = maps::Maps::builtin() else { return };
-    convert(&maps, &message);
+    // Compiled once: a fuzzer comes here some hundred times a second.
+    static MAPS: OnceLock<Option<maps::Maps>> = OnceLock::new();
+    if let Some(maps) = MAPS.get_or_init(|| maps::Maps::builtin().ok()) {
+        convert(maps, &message);
+    }
+}
+
+/// A resource: whatever the bytes are, they are judged.
+pub fn resource(input: &[u8]) {
+    let report = validate::validate(input);
+    assert!(report.issues.len() <= validate::ISSUES_MAX.saturating_add(1), "more issues than may be listed");
 }
 
 /// The same with maps that are compiled already.
