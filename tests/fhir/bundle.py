@@ -11,6 +11,7 @@ import datetime
 import decimal
 import re
 import unicodedata
+import urllib.parse
 
 # Not the patient's data: the plumbing of FHIR itself. A value found only there is lost.
 PLUMBING = {"reference", "fullUrl", "id", "div", "profile"}
@@ -28,7 +29,8 @@ FHIR_TIME = re.compile(r"(\d\d):(\d\d):(\d\d)(?:\.(\d+))?$")
 
 # Coding systems as v2 abbreviates them (HL7 table 0396) and as FHIR names them; a part of the name will do.
 SYSTEMS = {
-    "LN": "loinc.org", "SCT": "snomed.info", "SNM": "snomed.info", "SNOMED": "snomed.info", "I9": "icd-9",
+    "LN": "loinc.org", "SCT": "snomed.info", "SNM": "snomed.info", "SNM3": "snomed.info", "SNOMED": "snomed.info",
+    "MDC": "iso:std:iso:11073:10101", "I9": "icd-9",
     "I9C": "icd-9", "I9CDX": "icd-9", "ICD9": "icd-9", "ICD-9": "icd-9", "I9CP": "icd-9", "I10": "icd-10",
     "I10C": "icd-10", "I10P": "icd-10", "ICD10": "icd-10", "ICD-10": "icd-10", "ICD10CM": "icd-10",
     "C4": "ama-assn.org/go/cpt", "CPT": "ama-assn.org/go/cpt", "CPT4": "ama-assn.org/go/cpt",
@@ -115,6 +117,13 @@ class Places:
                 for value in values:
                     yield place, value
 
+    def ending(self, suffix):
+        """The values of all elements whose path ends so."""
+        for by_path in self.by_place.values():
+            for path, values in by_path.items():
+                if path[-len(suffix):] == suffix:
+                    yield from values
+
     def anywhere(self, forms, kind):
         """Whether a value stands in any place of a kind."""
         return self.indexes[kind].has(forms)
@@ -131,13 +140,15 @@ class Index:
         self.numbers = {found.value for found in values
                         if isinstance(found.value, (int, decimal.Decimal)) and not isinstance(found.value, bool)}
         strings = [found for found in values if isinstance(found.value, str)]
+        self.names = [found for found in strings if found.value.startswith(("http:", "https:", "urn:"))]
         self.times = [found for found in strings if FHIR_DATE.match(found.value) or FHIR_TIME.match(found.value)]
         self.answers = {}
 
     def has(self, forms):
         key = tuple(forms)
         if key not in self.answers:
-            self.answers[key] = any(self.one(form) for form in forms)
+            self.answers[key] = any(self.one(form) for form in forms) \
+                or any(same_system(forms, found) for found in self.names)
         return self.answers[key]
 
     def one(self, form):
@@ -267,7 +278,7 @@ def same_phone(forms, found):
 
 def same_system(forms, found):
     """A coding system, authority or other name inside the URI that FHIR asks for."""
-    uri = str(found.value).casefold()
+    uri = urllib.parse.unquote(str(found.value)).casefold()
     for form in forms:
         key = form.strip().upper()
         table = re.match(r"HL7?-?(\d{4})$|HL7(\d{4})$", key)
@@ -277,6 +288,6 @@ def same_system(forms, found):
         if known and known in uri:
             return True
         plain = words(form.casefold().replace("_", " "))
-        if plain.strip() and plain in words(uri.replace("_", " ").replace("%20", " ")):
+        if plain.strip() and plain in words(uri.replace("_", " ")):
             return True
     return False

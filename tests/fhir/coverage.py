@@ -23,6 +23,7 @@ import collections
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -37,6 +38,12 @@ AROUND = {"FHS", "BHS", "BTS", "FTS"}
 # Files beside the messages that hold none.
 NOT_HL7 = {".json", ".md"}
 EXAMPLES_MAX = 3
+# Codes that the maps of v2's data types translate, whatever the segment: the end of the path, the code map.
+TYPED = [
+    (("telecom", "system"), "TelecommunicationEquipmentType"), (("telecom", "use"), "TelecommunicationUseCode"),
+    (("name", "use"), "NameType"), (("address", "use"), "AddressType[Use]"), (("address", "type"), "AddressType[Type]"),
+    (("gender",), "AdministrativeSex"),
+]
 
 
 def files(paths):
@@ -127,23 +134,42 @@ def measure(maps, messages, lines, tally):
 def judge(maps, places, named, forms):
     if any(stands(maps, places, one, forms) for one in named.elements):
         return "kept"
-    if places.anywhere(forms, "element"):
-        return "moved" if named.elements else "kept"
+    if places.anywhere(forms, "element") or any(stands_translated(maps, places, forms, *place) for place in TYPED):
+        return "moved" if any(has_room(maps, one, forms) for one in named.elements) else "kept"
     if places.anywhere(forms, "extension"):
         return "extension"
     return "carried" if places.anywhere(forms, "carried") else "lost"
 
 
+def stands_translated(maps, places, forms, suffix, vocabulary):
+    """Whether a code stands translated where the maps of v2's data types put it in any resource."""
+    codes = translated(maps, vocabulary, forms)
+    return bool(codes) and any(found.value in codes for found in places.ending(suffix))
+
+
+def translated(maps, vocabulary, forms):
+    codes = maps.codes.get(official.squeezed(vocabulary), {}) if vocabulary else {}
+    return {code for form in forms for code in codes.get(form.casefold(), ())}
+
+
+def has_room(maps, element, forms):
+    """Whether the element can hold the value: a `code` that the map's own code map lacks has no place there, because R4
+    allows only the codes that it translates to."""
+    _, _, fhir_type, vocabulary = element
+    return fhir_type != "code" or not vocabulary or bool(translated(maps, vocabulary, forms))
+
+
 def stands(maps, places, element, forms):
     """Whether a value stands in an element that the map names for it."""
     resource, path, fhir_type, vocabulary = element
-    mapped = set()
-    if vocabulary:
-        codes = maps.codes.get(official.squeezed(vocabulary), {})
-        mapped = {code for form in forms for code in codes.get(form.casefold(), ())}
+    mapped = {code.casefold() for code in translated(maps, vocabulary, forms)}
+    if fhir_type == "code":
+        # FHIR's codes are lower case where v2's are not.
+        mapped |= {form.casefold() for form in forms}
     for place, found in places.at(resource, path):
-        if bundle.same(forms, found) or any(code == str(found.value) or code.casefold() == str(found.value).casefold()
-                                            for code in mapped):
+        if bundle.same(forms, found) or str(found.value).casefold() in mapped:
+            return True
+        if place[-1] == "value" and any(compared(places, resource, place, form, found) for form in forms):
             return True
         if "telecom" in place and bundle.same_phone(forms, found):
             return True
@@ -154,6 +180,13 @@ def stands(maps, places, element, forms):
                                        places.anywhere([form], "extension")) for form in forms):
             return True
     return False
+
+
+def compared(places, resource, place, form, found):
+    """`<15` as a number with a comparator."""
+    match = re.fullmatch(r"\s*([<>]=?)\s*(\S+)", form)
+    return bool(match) and bundle.number(match.group(2)) == found.value \
+        and any(other.value == match.group(1) for _, other in places.at(resource, (*place[:-1], "comparator")))
 
 
 def cut_to_day(form, found):
