@@ -17,6 +17,8 @@ import urllib.parse
 PLUMBING = {"reference", "fullUrl", "id", "div", "profile"}
 # Resources that could carry anything, keyed by where it came from.
 CARRIERS = {"Parameters", "OperationOutcome", "Binary", "QuestionnaireResponse"}
+# Observations that say one by one what nothing more specific could take: `code.text` of such a one begins so. Counted apart.
+DETAILS = "Further details"
 # A code, name or label that is a place in a v2 message: what stands beside it is a list of left-overs.
 V2_PLACE = re.compile(r"^[A-Z][A-Z0-9]{2}([-.]\d+)(\[\d+\])?([.\-]\d+)*$")
 # Shorter values are found in longer text only where the map names the element.
@@ -51,16 +53,18 @@ class Places:
         self.segments = segments
         # resource → path → values; and the values of all places, by what kind of place it is.
         self.by_place = collections.defaultdict(lambda: collections.defaultdict(list))
-        self.elements, self.extensions, self.carried = [], [], []
+        self.elements, self.details, self.extensions, self.carried = [], [], [], []
+        self.detailed = False
         if bundle:
             self.resource(bundle, False)
         self.indexes = {kind: Index(values) for kind, values in self.kinds().items()}
 
     def kinds(self):
-        return {"element": self.elements, "extension": self.extensions, "carried": self.carried}
+        return {"element": self.elements, "detail": self.details, "extension": self.extensions, "carried": self.carried}
 
     def resource(self, resource, carried):
         kind = resource.get("resourceType", "?")
+        self.detailed = kind == "Observation" and str(resource.get("code", {}).get("text", "")).startswith(DETAILS)
         for name, value in resource.items():
             if name == "entry" and kind == "Bundle":
                 for entry in value:
@@ -93,6 +97,8 @@ class Places:
         found = Found(text, words(text))
         if carried:
             self.carried.append(found)
+        elif self.detailed and path[0] == "component":
+            self.details.append(found)
         elif extension:
             self.extensions.append(found)
         else:
@@ -109,13 +115,14 @@ class Places:
         return any(isinstance(label, str) and V2_PLACE.match(label) and label[:3] in self.segments for label in labels)
 
     def at(self, resource, path):
-        """The values at an element and below it."""
+        """The values at an element and below it; of any resource where none is named."""
         wild = path[-1:] == ("*",)
         path = path[:-1] if wild else path
-        for place, values in self.by_place.get(resource, {}).items():
-            if place[:len(path)] == path:
-                for value in values:
-                    yield place, value
+        for by_path in [self.by_place.get(resource, {})] if resource else list(self.by_place.values()):
+            for place, values in by_path.items():
+                if place[:len(path)] == path:
+                    for value in values:
+                        yield place, value
 
     def ending(self, suffix):
         """The values of all elements whose path ends so."""

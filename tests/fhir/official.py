@@ -24,6 +24,8 @@ SLIPS = [(re.compile(pattern), meant) for pattern, meant in [
     (r"PractitionerRole\.Practitioner", "PractitionerRole.practitioner"), ("valueSampedData", "valueSampledData"),
     (r"^content\.data$", "content.attachment.data"),
 ]]
+# Codes of the map that R4 does not have in the element that they are for (ContactPoint.system), and what R4 has.
+CODE_SLIPS = {"mobile": "phone"}
 # Data types of v2 that have components; the rest is one value.
 PRIMITIVE = {"ST", "TX", "FT", "NM", "SI", "ID", "IS", "DT", "TM", "DTM", "TS", "SNM", "GTS", ""}
 # Which structure an event's message has, where MSH-9.3 does not say and the map has that structure.
@@ -38,8 +40,9 @@ STRUCTURES = {
 }
 
 Row = collections.namedtuple("Row", "identifier v2_type condition attribute extension type type_map vocabulary assignment")
-# What the map says of one value: `elements` are (resource, path, FHIR type, code map).
-Named = collections.namedtuple("Named", "elements extension")
+# What the map says of one value: `elements` are (resource, path, FHIR type, code map). Where the structure has no map of its
+# own, nobody says which resource a segment becomes there (an order of drugs, say), so `fixed` is false and the path counts.
+Named = collections.namedtuple("Named", "elements extension fixed")
 
 
 def rows(path):
@@ -61,6 +64,14 @@ def bears_value(row):
     if not row.attribute and not row.extension:
         return False
     text = row.assignment
+    if row.v2_type == "PL" and not row.type_map:
+        # A status beside a place; the constant that it should get stands in another row.
+        return False
+    if text.startswith('"') and row.type_map and row.type not in ("code", "uri"):
+        # The same slip seen from the other side: a constant cannot be of a composite type.
+        return True
+    if text.startswith("/extension"):
+        return True
     if not text:
         return not re.search(r"\.(url|uri)$", row.attribute) and "=" not in row.attribute
     if text.startswith('"') and not MENTION.search(text):
@@ -131,31 +142,40 @@ class Maps:
                 for line in list(csv.reader(file))[2:]:
                     if len(line) > 10 and line[10].strip():
                         name = line[10].strip()
-                        self.structures[structure, name.split("[")[0]].add(name)
+                        # What the segment becomes: the last resource that the target names, `Device` of
+                        # `Provenance[1].entity.what(Device)`. It need not be the one that the segment's map is for.
+                        targets = re.findall(r"(?:^|\()([A-Z]\w+)", line[9].strip())
+                        self.structures[structure, name.split("[")[0]].add((name, targets[-1] if targets else ""))
         self.mapped = {structure for structure, _ in self.structures}
         if not (self.segments and self.types and self.codes and self.structures):
             raise SystemExit(f"no maps in {folder}")
 
-    def maps_for(self, message, segment):
-        """The maps of a segment in this message: those of its structure's map, or all where that says nothing."""
-        structure = message.structure if message.structure in self.mapped else STRUCTURES.get(message.type, "")
-        here = self.structures.get((structure, segment))
+    def structure_of(self, message):
+        """The structure of a message as the maps know it; empty where they have none."""
+        return message.structure if message.structure in self.mapped else STRUCTURES.get(message.type, "")
+
+    def maps_for(self, structure, segment):
+        """The maps of a segment with the resources that they fill: those that the structure's map names, or all where it
+        says nothing."""
         every = self.segments.get(segment, {})
-        chosen = {name: every[name] for name in here if name in every} if here else None
-        return chosen or every
+        here = {(name, target) for name, target in self.structures.get((structure, segment), ()) if name in every}
+        for name in {name for name, _ in here} or every:
+            own = re.match(r"\w+", name.split("[", 1)[1]).group()
+            yield every[name], {own} | {target for other, target in here if other == name and target in self.definitions}
 
     def named(self, message, at, field, repetition, component, sub):
         name, fields = message.segments[at]
+        structure = self.structure_of(message)
         elements, extension = [], False
-        for title_of, by_number in self.maps_for(message, name).items():
-            resource = re.match(r"\w+", title_of.split("[", 1)[1]).group()
-            lookup = functools.partial(lookup_in_message, message, at, name, field, repetition)
-            found = self.follow(by_number.get(field, ()), lookup, [component, sub],
-                                fields[field][repetition], resource, ())
-            elements += found.elements
-            extension = extension or found.extension
+        lookup = functools.partial(lookup_in_message, message, at, name, field, repetition)
+        for by_number, resources in self.maps_for(structure, name):
+            for resource in resources:
+                found = self.follow(by_number.get(field, ()), lookup, [component, sub], fields[field][repetition],
+                                    resource, ())
+                elements += found.elements
+                extension = extension or found.extension
         there = [one for one in elements if self.exists(one[0], one[1])]
-        return Named(there, extension)
+        return Named(there, extension, bool(structure))
 
     def exists(self, resource, path):
         """Whether R4 has the element."""
@@ -181,7 +201,7 @@ class Maps:
         for row, mentioned in candidates:
             if not bears_value(row) or (row.condition and not conditions.holds(row.condition, lookup)):
                 continue
-            if not row.attribute or "local implementation" in row.attribute:
+            if not row.attribute or "local implementation" in row.attribute or row.assignment.startswith("/extension"):
                 extension = True
                 continue
             for base, to in places(row.attribute, resource, path):
@@ -194,7 +214,7 @@ class Maps:
                     below = functools.partial(lookup_in_type, row.type_map.split("[")[0], lookup, node)
                     deeper = self.follow(inner.get(numbers[0] if numbers else 1, ()), below, numbers[1:] or [1],
                                          child(node, numbers), base, to)
-                    elements += [(r, p, t, v or row.vocabulary) for r, p, t, v in deeper.elements]
+                    elements += [(r, p, t or row.type, v or row.vocabulary) for r, p, t, v in deeper.elements]
                     extension = extension or deeper.extension
                 elif row.v2_type in PRIMITIVE or row.v2_type == "varies":
                     if all(number == 1 for number in numbers):
@@ -205,11 +225,13 @@ class Maps:
         if any("extension" in name.lower() for _, to, _, _ in elements for name in to):
             extension = True
             elements = [one for one in elements if not any("extension" in name.lower() for name in one[1])]
-        return Named(elements, extension)
+        return Named(elements, extension, True)
 
     def start(self, type_map, resource, path):
         """Where the rows of a type's map begin: at the element, or at the resource that the element refers to."""
         target = re.match(r"[\w.]+", type_map.split("[", 1)[1] if "[" in type_map else type_map).group()
+        if target == "location":
+            target = "Location"
         if target in RESOURCES and target != resource:
             return target, ()
         # The rows of `HD[MessageHeader.source-endpoint]` begin at `source`, not at its endpoint.
@@ -247,7 +269,7 @@ def code_map(path):
         for line in list(csv.reader(file))[2:]:
             cell = [value.strip() for value in line] + [""] * 12
             if cell[0] and cell[6]:
-                codes[cell[0].casefold()].add(cell[6])
+                codes[cell[0].casefold()].add(CODE_SLIPS.get(cell[6], cell[6]))
     return codes
 
 

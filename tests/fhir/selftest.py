@@ -125,6 +125,7 @@ def sound():
                  category=[{"text": "NM"}, {"text": "TX"}, {"text": "2"}, {"text": "P"}, {"text": "2.5"}]),
         resource("Observation", code=concept("X", "Note", "urn:system:99L"), valueString="first & second",
                  effectiveDateTime="2026-03-01T07:30:00+01:00"),
+        resource("Observation", code={"text": "Further details of things"}, component=[]),
     ]}
 
 
@@ -151,6 +152,12 @@ PLANTS = [
         note="MSH|^~\\&|LAB\r" + r(4).pop("valueString")), {"lost": 1}),
     ("text stands only among left-overs keyed by place", lambda r: r(4).update(component=[
         {"code": {"coding": [{"code": "OBX-5"}]}, "valueString": r(4).pop("valueString")}]), {"carried": 1}),
+    ("a set id stands only among further details", lambda r: r(PATIENT).update(
+        _set=r(PATIENT).pop("multipleBirthInteger")) or r(PATIENT).pop("_set") and r(FIRST).update(
+            category=[{"text": "NM"}, {"text": "TX"}, {"text": "P"}, {"text": "2.5"}]) or r(5)["component"].append(
+                {"code": {"text": "Set ID"}, "valueString": "2"}), {"detail": 1, "lost": 2}),
+    ("a named value stands only among further details", lambda r: r(5)["component"].append(
+        {"code": {"text": "Given name"}, "valueString": r(PATIENT)["name"][0].pop("given")[0]}), {"moved": 1}),
     ("a system is another one", lambda r: r(FIRST)["code"]["coding"][0].update(system="http://snomed.info/sct"),
      {"lost": 1}),
 ]

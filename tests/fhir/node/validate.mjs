@@ -5,7 +5,8 @@
 // `medplum` validateResource of @medplum/core: structure, cardinality, types, references' shape, invariants
 // `fhir`    the npm package `fhir` (LantanaGroup): structure, required elements, codes of required bindings
 //
-// Nothing is filtered but what `fhir` reports below severity "error". A list of names as arguments runs only those.
+// Nothing is filtered but what `fhir` reports below severity "error", and one thing that it does not know: a primitive
+// that has no value but an extension, which says why (`_endpoint` with data-absent-reason), is there. A list of names as arguments runs only those.
 
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
@@ -90,10 +91,31 @@ function fhirValidator() {
   const fhir = new Fhir(parser);
   return (resource) => {
     const { messages } = fhir.validate(resource, { errorOnUnexpected: true });
+    const valueless = new Set();
+    for (const [, inner] of [['', resource], ...nested(resource)]) {
+      collectValueless(inner, inner?.resourceType, valueless);
+    }
+    const isThere = ({ location, message }) =>
+      message === 'Missing property' && valueless.has((location ?? '').replace(/\[\d+\]/g, ''));
     return messages
       .filter(({ severity }) => severity === 'error' || severity === 'fatal')
+      .filter((issue) => !isThere(issue))
       .map(({ location, message }) => ({ at: location ?? '', text: message ?? '' }));
   };
+}
+
+/** The paths of primitives that have extensions and no value. */
+function collectValueless(value, path, found) {
+  if (Array.isArray(value)) {
+    value.forEach((item) => collectValueless(item, path, found));
+  } else if (value !== null && typeof value === 'object') {
+    for (const [name, item] of Object.entries(value)) {
+      if (name.startsWith('_') && !(name.slice(1) in value) && Array.isArray(item?.extension)) {
+        found.add(`${path}.${name.slice(1)}`);
+      }
+      collectValueless(item, `${path}.${name}`, found);
+    }
+  }
 }
 
 const makers = { schema: schemaValidator, medplum: medplumValidator, fhir: fhirValidator };
