@@ -57,7 +57,8 @@ class Places:
         self.detailed = False
         if bundle:
             self.resource(bundle, False)
-        self.indexes = {kind: Index(values) for kind, values in self.kinds().items()}
+        # A further detail names its field and joins the values of it that are left by blanks: also a short one is one there.
+        self.indexes = {kind: Index(values, kind == "detail") for kind, values in self.kinds().items()}
 
     def kinds(self):
         return {"element": self.elements, "detail": self.details, "extension": self.extensions, "carried": self.carried}
@@ -139,7 +140,8 @@ class Places:
 class Index:
     """Values to be looked for wherever they stand; says what `same(forms, found, loose=False)` says of any of them."""
 
-    def __init__(self, values):
+    def __init__(self, values, loose):
+        self.least = 1 if loose else CONTAINED_CHARACTERS_MIN
         self.exact = {squeezed(found.value) for found in values if isinstance(found.value, str)}
         self.exact |= {str(found.value).lower() for found in values if isinstance(found.value, bool)}
         self.words = {found.words for found in values if isinstance(found.value, str)}
@@ -162,7 +164,7 @@ class Index:
         plain = words(form)
         if squeezed(form) in self.exact or (plain.strip() and plain in self.words):
             return True
-        if len(plain) - 2 >= CONTAINED_CHARACTERS_MIN and plain in self.text:
+        if plain.strip() and len(plain) - 2 >= self.least and plain in self.text:
             return True
         if self.numbers and number(form) in self.numbers:
             return True

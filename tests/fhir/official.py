@@ -14,7 +14,8 @@ import re
 import conditions
 
 # The columns, from 0.
-IDENTIFIER, V2_TYPE, CONDITION, ATTRIBUTE, EXTENSION, TYPE, TYPE_MAP, VOCABULARY, ASSIGNMENT = 1, 3, 6, 9, 10, 11, 14, 15, 16
+IDENTIFIER, V2_TYPE, CONDITION, NARRATIVE, ATTRIBUTE, EXTENSION = 1, 3, 6, 8, 9, 10
+TYPE, TYPE_MAP, VOCABULARY, ASSIGNMENT = 11, 14, 15, 16
 # Slips of the map's own pen, found by holding every path that it names against the R4 schema: a pattern of what stands
 # there, and what is meant. A path that R4 does not have even so names no place: nothing can be kept there.
 SLIPS = [(re.compile(pattern), meant) for pattern, meant in [
@@ -49,6 +50,10 @@ def rows(path):
     with open(path, encoding="utf-8-sig", newline="") as file:
         for line in list(csv.reader(file))[2:]:
             cell = [value.strip() for value in line] + [""] * 20
+            # The one condition that stands among the explanations and can be computed all the same.
+            told = re.search(r"while (\S+) = (\w+)", cell[NARRATIVE])
+            if told and not cell[CONDITION]:
+                cell[CONDITION] = f'IF {told.group(1)} EQUALS "{told.group(2)}"'
             if cell[IDENTIFIER]:
                 yield Row(*(cell[n] for n in (IDENTIFIER, V2_TYPE, CONDITION, ATTRIBUTE, EXTENSION, TYPE, TYPE_MAP,
                                               VOCABULARY, ASSIGNMENT)))
@@ -178,10 +183,10 @@ class Maps:
         return Named(there, extension, bool(structure))
 
     def exists(self, resource, path):
-        """Whether R4 has the element."""
+        """Whether R4 has the element; the narrative (`text`), which the map names twice, is none that holds values."""
         key = (resource, path)
         if key not in self.known:
-            self.known[key] = bool(path) and self.walk(self.definitions.get(resource), path)
+            self.known[key] = bool(path) and path[0] != "text" and self.walk(self.definitions.get(resource), path)
         return self.known[key]
 
     def walk(self, definition, path):

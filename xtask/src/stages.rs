@@ -173,6 +173,13 @@ pub(crate) fn crash(rounds: u32) -> Result<()> {
     run_tests(&mut cargo, names.crash)
 }
 
+/// The judges of our FHIR, the slowest of them before all of the corpus.
+pub(crate) fn fhir() -> Result<()> {
+    let names = BTreeSet::from(["fhir".to_owned()]);
+    let mut cargo = workspace_tests(&names)?;
+    run_tests(cargo.env("WARDGATE_FHIR_EVERY", "1"), names)
+}
+
 /// The pages against the preview with made-up data.
 fn browser() -> Result<()> {
     setup::tools(&setup::FOR_BROWSER)?;

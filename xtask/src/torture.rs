@@ -32,10 +32,18 @@ enum Programme {
     Crash,
     /// Coverage-guided fuzzing of everything that reads what others wrote
     Fuzz,
+    /// Every FHIR Bundle of the corpus before every validator
+    Fhir,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let all = [Programme::Advisories, Programme::Properties, Programme::Crash, Programme::Fuzz];
+    let all = [
+        Programme::Advisories,
+        Programme::Properties,
+        Programme::Crash,
+        Programme::Fuzz,
+        Programme::Fhir,
+    ];
     let mut failed = Vec::new();
     for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
         let begun = Instant::now();
@@ -45,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Programme::Properties => properties(args.property_cases),
             Programme::Crash => stages::crash(args.crash_rounds),
             Programme::Fuzz => fuzz::run(&args.fuzz),
+            Programme::Fhir => stages::fhir(),
         };
         if let Err(error) = result {
             println!("{programme:?} failed: {error:#}");

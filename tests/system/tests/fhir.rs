@@ -5,15 +5,30 @@
     reason = "a test fails by panicking and tells what it measured"
 )]
 
-use system_tests::{peers, site};
+use std::path::Path;
+
+use system_tests::{fixtures, peers, site};
+
+/// Of a hundred leaf values of the corpus, at least so many stand where the official map puts them, or in some element
+/// where it names none.
+const KEPT_PERCENT_MIN: &str = "98";
+/// Texts of the corpus that begin with MSH and are no message.
+const REFUSED_MAX: &str = "1";
+/// The slowest validator sees one in so many Bundles of the corpus; with `WARDGATE_FHIR_EVERY=1` it sees all, as in
+/// `cargo xtask torture`. Of the fixtures it always sees all.
+const HAPI_EVERY: &str = "4";
 
 #[track_caller]
 fn judged(name: &str, arguments: &[&str]) -> String {
     let out = peers::fhir_judge(name, arguments);
-    assert!(out.status.success(), "{name}: {}", site::shown(&out));
-    let text = String::from_utf8(out.stdout).unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
     println!("{text}");
+    assert!(out.status.success(), "{name}: {}", site::shown(&out));
     text
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 /// Each sown fault is found by one of the validators at least, and none of them has gone blind.
@@ -27,4 +42,33 @@ fn validators_find_what_is_wrong() {
 #[test]
 fn the_counter_finds_what_is_lost() {
     judged("selftest.py", &[]);
+}
+
+#[test]
+fn every_bundle_of_a_fixture_is_valid() {
+    let mut bundles = Vec::new();
+    for entry in std::fs::read_dir(fixtures::hl7()).unwrap() {
+        let path = entry.unwrap().path();
+        let out = site::filter(&peers::wardgate(), &["hl7", "fhir"], &std::fs::read(&path).unwrap());
+        assert!(!out.stdout.is_empty(), "{}: {}", path.display(), site::shown(&out));
+        bundles.extend(out.stdout);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bundles.ndjson");
+    std::fs::write(&file, bundles).unwrap();
+    judged("validate.py", &[text(&file)]);
+}
+
+#[test]
+fn of_the_corpus_values_are_kept_and_every_bundle_is_valid() {
+    let Some(corpus) = peers::corpus() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (file, maps, messages) =
+        (dir.path().join("bundles.ndjson"), corpus.join("v2-to-fhir/mappings"), corpus.join("hl7"));
+    let wardgate = peers::wardgate();
+    let mut arguments = vec!["--maps", text(&maps), "--wardgate", text(&wardgate), "--keep", text(&file)];
+    arguments.extend(["--least", KEPT_PERCENT_MIN, "--refused-max", REFUSED_MAX, text(&messages)]);
+    judged("coverage.py", &arguments);
+    let every = std::env::var("WARDGATE_FHIR_EVERY").unwrap_or_else(|_| HAPI_EVERY.to_owned());
+    judged("validate.py", &["--hapi-every", &every, text(&file)]);
 }
