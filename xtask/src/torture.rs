@@ -37,13 +37,8 @@ enum Programme {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let all = [
-        Programme::Advisories,
-        Programme::Properties,
-        Programme::Crash,
-        Programme::Fuzz,
-        Programme::Fhir,
-    ];
+    let all =
+        [Programme::Advisories, Programme::Properties, Programme::Crash, Programme::Fuzz, Programme::Fhir];
     let mut failed = Vec::new();
     for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
         let begun = Instant::now();
