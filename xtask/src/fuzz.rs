@@ -18,6 +18,8 @@ use crate::shell;
 
 /// Longest input in bytes. Longer ones find nothing that these do not, and cost speed.
 const INPUT_BYTES_MAX: u64 = 256;
+/// The same for FHIR, whose shortest Bundle is longer than that.
+const FHIR_BYTES_MAX: u64 = 1024;
 /// An input that takes longer, in seconds, is a finding; real ones take microseconds.
 const TIMEOUT_S: u64 = 10;
 /// Memory of a fuzzer beyond which an input is a finding, in MiB.
@@ -171,10 +173,12 @@ impl Fuzzer {
 
     fn program(&self) -> Command {
         let mut program = Command::new(&self.program);
-        program.arg(format!("-max_len={INPUT_BYTES_MAX}"));
+        let fhir = self.program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"fhir"));
+        let (bytes, words) = if fhir { (FHIR_BYTES_MAX, "fhir.dict") } else { (INPUT_BYTES_MAX, "hl7.dict") };
+        program.arg(format!("-max_len={bytes}"));
         program.arg(format!("-timeout={TIMEOUT_S}"));
         program.arg(format!("-rss_limit_mb={MEMORY_MB_MAX}"));
-        program.arg(format!("-dict={}", root().join("hl7.dict").display()));
+        program.arg(format!("-dict={}", root().join(words).display()));
         program
     }
 }

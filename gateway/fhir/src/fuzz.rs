@@ -163,6 +163,18 @@ mod tests {
         }
     }
 
+    /// What a fuzzer learned, kept beside its targets.
+    #[test]
+    fn what_was_learned_is_not_forgotten() {
+        let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/fhir_in");
+        let mut count = 0;
+        for entry in std::fs::read_dir(kept).unwrap() {
+            super::accept(&std::fs::read(entry.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 100);
+    }
+
     #[test]
     fn the_seeds_are_good() {
         for kind in ["transaction", "batch"] {
