@@ -167,6 +167,9 @@ fn answer<T: serde::Serialize>(outcome: Result<T, pipeline::Error>) -> Response 
             | pipeline::Error::NotKept { .. }
             | pipeline::Error::NoDestination { .. }),
         ) => problem(StatusCode::NOT_FOUND, &e.to_string()),
+        Err(e @ pipeline::Error::EditUnreadable { .. }) => {
+            problem(StatusCode::UNPROCESSABLE_ENTITY, &e.to_string())
+        }
         Err(e) => problem(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),
     }
 }

@@ -43,6 +43,12 @@ pub enum Error {
         /// The name.
         destination: Slug,
     },
+    /// The person's edited copy cannot be read as what the record is to be.
+    #[error("the edited copy was not taken, and the record is held as before: {why}")]
+    EditUnreadable {
+        /// Why not. Positions only.
+        why: String,
+    },
     /// A held record cannot be read back.
     #[error("the held record cannot be read; `wardgate spool verify` says what is damaged")]
     HeldDamaged,

@@ -310,7 +310,8 @@ impl Held {
 
     /// Sends a held record on its way again: a new record with the same (or the edited) bytes, for this
     /// destination alone. The subject's later held records follow in their order. Today's policy decides again;
-    /// what it still cannot release is held again under its new name.
+    /// what it still cannot release is held again under its new name. An edited copy that cannot be read as what it
+    /// is to be is refused, and nothing changes.
     pub(crate) async fn release(
         &self,
         destination: &Slug,
@@ -319,6 +320,13 @@ impl Held {
         actor: &str,
     ) -> Result<Vec<RecordId>, Error> {
         let first = self.find(destination, id)?;
+        let mut edited = match edited {
+            None => None,
+            Some(bytes) => {
+                let (_, envelope, _) = self.read(first).await?;
+                Some((readable_as(envelope.provenance.format, &bytes)?, bytes))
+            }
+        };
         let followers: Vec<Seq> = {
             let index = self.index();
             let subject = index.open.get(&first).and_then(|open| open.subject);
@@ -340,18 +348,12 @@ impl Held {
             followers.into_iter().map(|(_, seq)| seq).collect()
         };
         let mut new = Vec::with_capacity(followers.len() + 1);
-        let mut edited = edited;
         for seq in std::iter::once(first).chain(followers) {
             let (item, envelope, payload) = self.read(seq).await?;
             let mut provenance = envelope.provenance;
             let payload = match edited.take() {
-                // What was no message may be one now that a person has mended it.
-                Some(mended) => {
-                    if provenance.format == Format::Unparsed
-                        && hl7::Message::decode(mended.clone(), None).is_ok()
-                    {
-                        provenance.format = Format::Hl7v2;
-                    }
+                Some((format, mended)) => {
+                    provenance.format = format;
                     mended
                 }
                 None => payload,
@@ -405,6 +407,20 @@ impl Held {
 
 async fn append(log: &Log, entry: &HeldEntry, payload: &[u8]) -> Result<Seq, Error> {
     Ok(log.append(codec::encode(entry)?, payload).await?)
+}
+
+/// What an edited copy is. What was no message must be one now that a person has mended it.
+fn readable_as(format: Format, edited: &Bytes) -> Result<Format, Error> {
+    let unreadable = |why: String| Error::EditUnreadable { why };
+    match format {
+        Format::Hl7v2 | Format::Unparsed => hl7::Message::decode(edited.clone(), None)
+            .map(|_| Format::Hl7v2)
+            .map_err(|error| unreadable(error.to_string())),
+        Format::Fhir if fhir::resource_type(edited).is_none() => {
+            Err(unreadable("not a resource of FHIR R4 as JSON".to_owned()))
+        }
+        Format::Fhir | Format::Device(_) => Ok(format),
+    }
 }
 
 /// Appends a copy of a record for one destination, with the original as its origin.

@@ -391,7 +391,7 @@ impl Handle {
     /// Releases a held record, as it is or edited; the subject's later held records follow.
     ///
     /// # Errors
-    /// [`Error::NotHeld`] and storage errors.
+    /// [`Error::NotHeld`], [`Error::EditUnreadable`] and storage errors.
     pub async fn release(
         &self,
         destination: &Slug,

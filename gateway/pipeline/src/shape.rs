@@ -125,7 +125,9 @@ impl Shaper {
                 .map(|resource_type| Clinical::Fhir { resource_type, raw: payload.clone() })
                 .ok_or_else(|| (Reason::Quarantined, "not a resource of FHIR R4 as JSON".to_owned())),
             Format::Unparsed => {
-                Err((Reason::Quarantined, "not an HL7 v2 message: no readable MSH segment".to_owned()))
+                let why = "kept as evidence, not a whole HL7 v2 message: it has no readable MSH segment, or lost its \
+                           end (`wardgate faults` says which)";
+                Err((Reason::Quarantined, why.to_owned()))
             }
             Format::Device(id) => {
                 let profile = self

@@ -29,6 +29,12 @@ async fn what_cannot_be_read_is_held_and_lands_when_a_person_has_mended_it() {
         Outcome::Skipped { reason: Reason::Quarantined, held: true, .. }
     ));
 
+    // A slip of the person's hand is told, and changes nothing.
+    let slip = Bytes::from_static(b"PID|1||MRN1\r");
+    let refused = gateway.handle.release(&slug("lake"), broken.id, Some(slip), "somebody").await;
+    assert!(matches!(refused, Err(Error::EditUnreadable { .. })), "{refused:?}");
+    assert_eq!(gateway.handle.held().len(), 1);
+
     let mended = Bytes::from(message("MRN1", "C1"));
     let new = gateway.handle.release(&slug("lake"), broken.id, Some(mended), "somebody").await.unwrap();
     gateway.idle().await;
