@@ -62,6 +62,46 @@ pub enum Line {
     FileTrailer,
 }
 
+/// The message of a piece, without the lines of the envelope around it: what a receiver of messages is to get. The
+/// piece itself where it has no envelope, or no message.
+///
+/// ```
+/// let piece = b"FHS|^~\\&|LAB\rBHS|^~\\&|LAB\rMSH|^~\\&|LAB\rPID|1\rBTS|1\rFTS|1\r";
+/// assert_eq!(wardgate_hl7::batch::message_of(piece), b"MSH|^~\\&|LAB\rPID|1\r");
+/// ```
+pub fn message_of(piece: &[u8]) -> &[u8] {
+    let line_end = if piece.contains(&b'\r') { b'\r' } else { b'\n' };
+    // Offsets of the lines' beginnings; an LF after CR belongs to the end of the line before.
+    let begin_after = |at: usize| match piece.get(at + 1) {
+        Some(b'\n') if line_end == b'\r' => at + 2,
+        _ => at + 1,
+    };
+    let named = |at: usize, names: &[&[u8]]| {
+        let line = piece.get(at..).unwrap_or_default();
+        names.iter().any(|name| line.starts_with(name))
+    };
+    let unmarked = if piece.starts_with(BOM) { BOM.len() } else { 0 };
+    let mut begin = 0;
+    if named(unmarked, &[b"FHS", b"BHS"]) {
+        let lines = memchr::memchr_iter(line_end, piece).map(begin_after);
+        let Some(first) = lines.into_iter().find(|at| named(*at, &[b"MSH"])) else { return piece };
+        begin = first;
+    }
+    let mut end = piece.len();
+    let mut searched = piece.len();
+    while let Some(at) = piece.get(begin..searched).and_then(|rest| memchr::memrchr(line_end, rest)) {
+        searched = begin + at;
+        let line = begin_after(searched);
+        if named(line, &[b"BTS", b"FTS", b"BHS", b"FHS"]) {
+            end = line;
+        } else if piece.get(line..end).is_some_and(|rest| !crate::message::is_blank(rest) && !rest.is_empty())
+        {
+            break;
+        }
+    }
+    piece.get(begin..end).unwrap_or(piece)
+}
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// What may stand at a line's beginning and means something.
 const NAMES: [&[u8]; 6] = [BOM, b"MSH", b"FHS", b"BHS", b"BTS", b"FTS"];

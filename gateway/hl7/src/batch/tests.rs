@@ -214,3 +214,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_message_of_a_piece_stands_alone() {
+    const MESSAGE: &[u8] = b"MSH|^~\\&|A\rPID|1\nBTS|no line of its own\r";
+    for (before, after) in [
+        (&b""[..], &b""[..]),
+        (b"", b"BTS|2\r"),
+        (b"", b"\r\n\rBTS|2\r\nFTS|1"),
+        (b"BHS|^~\\&|\r", b""),
+        (b"\xef\xbb\xbfFHS|^~\\&|\r\nBHS|^~\\&|\r\n", b"BTS|1\rBHS|^~\\&|\r"),
+    ] {
+        let piece = [before, MESSAGE, after].concat();
+        let message = message_of(&piece);
+        let blank =
+            message.strip_prefix(MESSAGE).unwrap_or_else(|| panic!("{before:?} {after:?}: {message:?}"));
+        assert!(blank.iter().all(u8::is_ascii_whitespace), "{blank:?}");
+    }
+    for whole in [&b""[..], b"\r", b"BHS|^~\\&|\rBTS|0\r", b"PID|1", b"MSH|^~\\&|A\nPID|1\n"] {
+        assert_eq!(message_of(whole), whole);
+    }
+    assert_eq!(message_of(b"BHS|^~\\&\nMSH|^~\\&\nPID|\nBTS|1\n"), b"MSH|^~\\&\nPID|\n");
+}
+
+proptest::proptest! {
+    /// What a splitter says is of the message is the message.
+    #[test]
+    fn pieces_and_their_messages_agree(bytes in "(FHS\\|\r)?BHS\\|\r(MSH\\|[a-z]{0,5}\r(PID\\|[a-z]{0,3}\r){0,2}){1,3}(BTS\\|1\r)?(FTS\\|1\r?)?") {
+        let (pieces, _, _) = split(bytes.as_bytes(), usize::MAX);
+        for (piece, message) in &pieces {
+            proptest::prop_assert_eq!(message_of(piece.as_bytes()), message.as_bytes());
+        }
+    }
+}

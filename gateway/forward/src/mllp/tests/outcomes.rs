@@ -31,6 +31,17 @@ async fn what_is_acknowledged_is_committed_byte_for_byte_on_one_connection() {
 }
 
 #[tokio::test]
+async fn the_envelope_of_a_batch_does_not_travel_with_its_messages() {
+    let receiver = Receiver::start([]).await;
+    let sender = sender(&receiver.address, "");
+    let first = [&b"FHS|^~\\&|LAB\rBHS|^~\\&|LAB\r"[..], &message("M1")].concat();
+    let last = [&message("M2")[..], b"BTS|2\rFTS|1\r"].concat();
+    sender.send(&batch(1, &first)).await.unwrap();
+    sender.send(&batch(2, &last)).await.unwrap();
+    assert_eq!(receiver.payloads(), ["M1", "M2"].map(message));
+}
+
+#[tokio::test]
 async fn whatever_is_no_answer_closes_the_connection_and_the_same_bytes_go_again() {
     let own = frame(&message("R77"));
     let cases: Vec<(&str, Vec<Do>)> = vec![
