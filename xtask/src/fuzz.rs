@@ -6,8 +6,7 @@
 //!
 //! What a target finds is written to `target/fuzz/<target>/found/` and fails the run. What it learned stays in
 //! `target/fuzz/<target>/corpus/`; with `--fuzz-keep` the smallest part of it that reaches the same code goes to
-//! `tests/fuzz/corpus/<target>/`, where the next run begins and where the rooms' own tests run it as they run
-//! everything.
+//! `tests/fuzz/corpus/<target>/`, where the next run begins. A room may run it in its own tests too; that of FHIR does.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

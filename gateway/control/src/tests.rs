@@ -131,6 +131,7 @@ fn mistakes_about_who_may_connect_are_shown_where_they_stand() {
         ),
         server("l", "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\nmin_version = \"1.1\""),
         server("m", "connections_max = 0\n"),
+        server("n", "charset = \"8859/12\"\n"),
     ]
     .concat();
     let findings = check("gateway.toml", &text, dir.path()).unwrap_err();

@@ -96,6 +96,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
             destinations: f.destinations.clone(),
             routes: routers.get(&f.name).cloned(),
             device_topics: f.mqtt.as_ref().map(|m| m.topics.clone()).unwrap_or_default(),
+            charset: f.mllp.as_ref().and_then(|m| m.charset()),
         })
         .collect();
     let profiles = Arc::new(Catalogue::builtin()?);

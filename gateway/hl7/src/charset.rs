@@ -93,6 +93,10 @@ impl Charset {
     /// ISO 8859-1 with the letters that Windows has in its gaps: what a byte is when nothing else is known.
     pub(crate) const FALLBACK: Self = Self::Windows(Page(1252));
 
+    /// What [`Charset::read`] knows, for a message about what it does not know.
+    pub const NAMES: &str = "ASCII, UNICODE UTF-8, UTF-16LE, UTF-16BE, 8859/1 to 8859/11, 8859/13 to 8859/16, \
+                             WINDOWS-1250 to WINDOWS-1258, GB 18030-2000, BIG-5, KS X 1001, ISO IR87, SHIFT_JIS, EUC-JP";
+
     /// From MSH-18 or a configuration. Case, blanks and punctuation do not count, so `UTF-8`, `utf8`,
     /// `UNICODE UTF-8` and `Unicode_UTF8` are the same; so are `8859/1`, `ISO-8859-1`, `ISO8859_1` and `latin1`.
     pub fn read(name: &[u8]) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! The header of a message that is still arriving: payloads stream, so only their first bytes are looked at.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -42,7 +43,15 @@ impl HeaderScan {
     /// # Errors
     /// [`ParseError`] where the payload does not begin with a header segment that ends in time.
     pub fn finish(&self) -> Result<Header, ParseError> {
-        Header::read(&self.first, !self.more)
+        self.finish_in(None)
+    }
+
+    /// As [`HeaderScan::finish`], where the source is configured to be in a character set.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn finish_in(&self, source: Option<Charset>) -> Result<Header, ParseError> {
+        Header::read_in(&self.first, !self.more, source)
     }
 
     /// For the next payload; keeps the memory.
@@ -79,6 +88,8 @@ pub struct Header {
     delimiters: Delimiters,
     kind: HeaderKind,
     decoded_from: Option<Wire>,
+    /// What bytes beyond ASCII are in where they are the sender's, as far as somebody says so.
+    charset: Option<Charset>,
 }
 
 /// How the sender's text goes over the wire.
@@ -96,8 +107,17 @@ impl Header {
     /// # Errors
     /// [`ParseError`], as of [`crate::Message::decode`], and [`ParseError::HeaderTooLong`].
     pub fn read(first: &[u8], complete: bool) -> Result<Self, ParseError> {
+        Self::read_in(first, complete, None)
+    }
+
+    /// As [`Header::read`], where the source is configured to be in a character set: it stands before MSH-18, as in
+    /// [`crate::charset::decode`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn read_in(first: &[u8], complete: bool, source: Option<Charset>) -> Result<Self, ParseError> {
         let Some(charset) = charset::layout(first) else {
-            return Ok(Self::read_bytes(first, complete)?.decoded());
+            return Ok(Self::read_bytes(first, complete)?.decoded(source));
         };
         // Half a letter at the end of what came so far is none.
         let whole = if complete { first.len() } else { first.len() & !1 };
@@ -109,13 +129,15 @@ impl Header {
     }
 
     /// Decodes the segment where letters may hide delimiters; as it is where that does not go both ways.
-    fn decoded(self) -> Self {
+    fn decoded(mut self, source: Option<Charset>) -> Self {
         if self.segment.iter().all(|b| b.is_ascii() && *b != ESC) {
             return self;
         }
-        let Some(charset) = charset::declared(&self.segment).filter(|c| !c.keeps_delimiters()) else {
+        let Some(charset) = source.or_else(|| charset::declared(&self.segment)) else { return self };
+        if charset.keeps_delimiters() {
+            self.charset = Some(charset);
             return self;
-        };
+        }
         let decode = |bytes: &Bytes| charset::decode(bytes, Some(charset));
         let decoded = decode(&self.segment);
         if decoded.charset != charset || decoded.undecodable > 0 {
@@ -161,7 +183,13 @@ impl Header {
             if cut_off {
                 break;
             }
-            let header = Self { segment: Bytes::copy_from_slice(line), delimiters, kind, decoded_from: None };
+            let header = Self {
+                segment: Bytes::copy_from_slice(line),
+                delimiters,
+                kind,
+                decoded_from: None,
+                charset: None,
+            };
             if kind == HeaderKind::Message {
                 return Ok(header);
             }
@@ -180,7 +208,16 @@ impl Header {
             delimiters,
             kind: kind_of(raw).unwrap_or(HeaderKind::Message),
             decoded_from: None,
+            charset: None,
         }
+    }
+
+    /// A value of this header as UTF-8, as far as the source's configuration or MSH-18 says what it is in; otherwise
+    /// as it is.
+    pub fn text<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
+        let Some(charset) = self.charset.filter(|_| !value.is_ascii()) else { return Cow::Borrowed(value) };
+        let text = charset::decode(&Bytes::copy_from_slice(value), Some(charset)).text;
+        Cow::Owned(text.to_vec())
     }
 
     /// The segment.

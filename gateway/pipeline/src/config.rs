@@ -20,6 +20,8 @@ pub struct Feed {
     pub routes: Option<Arc<Router>>,
     /// Topic filters by which a device is named (MQTT feeds).
     pub device_topics: Vec<String>,
+    /// What its HL7 messages are configured to be in; `None` for what each message says or shows.
+    pub charset: Option<hl7::Charset>,
 }
 
 impl Feed {

@@ -71,7 +71,7 @@ impl Shaper {
             return Shaped::Skip(reason);
         }
         let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
-        let clinical = match self.decode(&provenance.format, &payload, device.as_deref(), &envelope) {
+        let clinical = match self.decode(feed.charset, &payload, device.as_deref(), &envelope) {
             Ok(clinical) => clinical,
             Err((reason, why)) => return Shaped::Hold(hold(id, reason, &why, None, envelope, payload)),
         };
@@ -103,22 +103,24 @@ impl Shaper {
     /// A record that the policy lets go and the destination does not take.
     pub(crate) fn rejected(&self, id: RecordId, envelope: Envelope, payload: Bytes, why: &str) -> Hold {
         let provenance = &envelope.provenance;
-        let topics = self.feeds.get(&provenance.feed).map(|f| f.device_topics.as_slice()).unwrap_or_default();
+        let feed = self.feeds.get(&provenance.feed);
+        let topics = feed.map(|f| f.device_topics.as_slice()).unwrap_or_default();
+        let charset = feed.and_then(|f| f.charset);
         let device = profile::device_from_topics(topics, &provenance.channel);
-        let clinical = self.decode(&provenance.format, &payload, device.as_deref(), &envelope).ok();
+        let clinical = self.decode(charset, &payload, device.as_deref(), &envelope).ok();
         let subject = clinical.and_then(|c| self.subject(&c, device.as_deref()));
         hold(id, Reason::Held, why, subject, envelope, payload)
     }
 
     fn decode(
         &self,
-        format: &Format,
+        charset: Option<hl7::Charset>,
         payload: &Bytes,
         device: Option<&str>,
         envelope: &Envelope,
     ) -> Result<Clinical, (Reason, String)> {
-        match format {
-            Format::Hl7v2 => hl7::Message::decode(payload.clone(), None)
+        match &envelope.provenance.format {
+            Format::Hl7v2 => hl7::Message::decode(payload.clone(), charset)
                 .map(Clinical::Hl7)
                 .map_err(|e| (Reason::Quarantined, e.to_string())),
             Format::Fhir => fhir::resource_type(payload)

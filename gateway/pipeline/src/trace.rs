@@ -145,14 +145,15 @@ impl Handle {
 
     /// What the routes of its feed say of a record today; nothing where the feed has none or it cannot be read.
     async fn routes(&self, provenance: &Provenance, record: &spool::Record) -> Vec<Verdict> {
-        let Some(router) = self.feeds.get(&provenance.feed).and_then(|f| f.routes.as_ref()) else {
-            return Vec::new();
-        };
+        let Some(feed) = self.feeds.get(&provenance.feed) else { return Vec::new() };
+        let Some(router) = &feed.routes else { return Vec::new() };
         if provenance.format != Format::Hl7v2 {
             return Vec::new();
         }
         let Ok(payload) = record.payload.bytes().await else { return Vec::new() };
-        hl7::Message::decode(payload, None).map(|message| router.explain(&message)).unwrap_or_default()
+        hl7::Message::decode(payload, feed.charset)
+            .map(|message| router.explain(&message))
+            .unwrap_or_default()
     }
 
     /// The entry of this name.

@@ -209,6 +209,31 @@ fn a_header_whose_letters_hide_separators_is_read() {
 }
 
 #[test]
+fn a_configured_source_stands_before_the_header_s_own_word() {
+    // Two letters of GB 18030 for a sender that is configured so, four of Latin-1 for one that is configured so.
+    let silent = b"MSH|^~\\&|\x81\x7c|\x82\x7c|C|D|2026||ADT^A01|42|P|2.5\r";
+    let header = Header::read_in(silent, true, Some(Charset::Gb18030)).unwrap();
+    assert_eq!(header.control_id(), b"42");
+    assert_eq!(header.in_its_charset(header.field(3).to_vec()), b"\x81\x7c");
+    let wrong = b"MSH|^~\\&|\x81\x7c|B|C|D|2026||ADT^A01|42|P|2.5||||||GB18030\r";
+    let latin = Charset::read(b"8859/1");
+    assert_eq!(Header::read_in(wrong, true, latin).unwrap().field(11), b"42");
+    assert_eq!(Header::read(wrong, true).unwrap().field(11), b"P");
+    // Values to compare are text; what goes into an answer is the sender's bytes.
+    let header = Header::read_in(b"MSH|^~\\&|K\xf6ln|A||||||1||2.5||||||UTF-8\r", true, latin).unwrap();
+    assert_eq!((header.field(3), &*header.text(header.field(3))), (&b"K\xf6ln"[..], "Köln".as_bytes()));
+    let unsaid = Header::read(b"MSH|^~\\&|K\xf6ln|A\r", true).unwrap();
+    assert_eq!(&*unsaid.text(unsaid.field(3)), b"K\xf6ln");
+}
+
+#[test]
+fn every_name_that_is_offered_is_known() {
+    for name in Charset::NAMES.split(", ").flat_map(|n| n.split(" to ")) {
+        assert!(Charset::read(name.as_bytes()).is_some(), "{name}");
+    }
+}
+
+#[test]
 fn what_cannot_be_decoded_is_visible_counted_and_comes_back() {
     let (name, _, undecodable) = name_of(message("UNICODE UTF-8", b"M\xfcller \xff\xfe."));
     assert_eq!((name.as_str(), undecodable), (r"M\XFC\ller \XFFFE\.", 3));

@@ -107,7 +107,8 @@ fn without_empty_end(parts: impl Iterator<Item = String>, between: char) -> Stri
     whole
 }
 
-/// UTF-8, or else ISO 8859-1, in which every byte is a character: a comparison never loses a value.
+/// A decoded message is UTF-8, but for the bytes that its escape sequences stand for (`\XFC\`): these are compared as
+/// ISO 8859-1, in which every byte is a character, so that a comparison never loses a value.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),

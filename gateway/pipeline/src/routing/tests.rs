@@ -96,7 +96,7 @@ fn the_sender_s_delimiters_and_charset_do_not_matter() {
     let latin = b"MSH|^~\\&|K\xf6ln|\rPID|1\r".to_vec();
     let routes =
         router("[[route]]\ndestinations = [\"lake\"]\nwhen = [{ path = \"MSH-3\", equals = \"Köln\" }]\n");
-    assert!(routes.leads(&Message::parse(latin).unwrap(), &to("lake")));
+    assert!(routes.leads(&Message::decode(latin, None).unwrap(), &to("lake")));
     assert!(routes.leads(&message("MSH|^~\\&|Köln|\rPID|1\r"), &to("lake")));
 }
 

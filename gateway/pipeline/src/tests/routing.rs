@@ -163,3 +163,42 @@ async fn a_held_subject_keeps_its_order_among_what_is_routed_and_holds_nothing_e
     lake.audit();
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_feed_is_configured_to_be_in_decides_what_its_routes_read_and_its_releases_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    // In ISO 8859-2 and Windows-1251 the byte of the third letter is another one.
+    let routes =
+        "[[route]]\ndestinations = [\"lake\"]\nwhen = [{ path = \"PV1-3.1\", equals = \"Señal\" }]\n";
+    let feeds =
+        |charset: Option<&str>| vec![Feed { charset: charset.map(|c| c.parse().unwrap()), ..routed(routes) }];
+    let mut sent = Vec::new();
+    for declared in ["", "8859/2", "WINDOWS-1251"] {
+        let header = format!("MSH|^~\\&|LAB|W|EHR|M|2026||ADT^A01|1|P|2.5||||||{declared}\rPID|1||1\r");
+        sent.push([header.as_bytes(), b"PV1|1|I|Se\xf1al\r"].concat());
+    }
+    // By their own word, or by detection.
+    let gateway = TestBox::start(dir.path(), feeds(None), vec![route("lake", "treatment", &lake)]).await;
+    for bytes in &sent {
+        gateway.take("adt", Format::Hl7v2, "", bytes).await;
+    }
+    gateway.idle().await;
+    assert_eq!(lake.skips(), [(2, Reason::NotRouted), (3, Reason::NotRouted)]);
+    gateway.stop().await;
+    // By the feed's word.
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let gateway =
+        TestBox::start(dir.path(), feeds(Some("8859/1")), vec![route("lake", "treatment", &lake)]).await;
+    let mut last = None;
+    for bytes in &sent {
+        last = Some(gateway.take("adt", Format::Hl7v2, "", bytes).await.id);
+    }
+    gateway.idle().await;
+    let passed: Vec<Vec<u8>> = lake.rows().iter().map(|r| r.payload.to_vec()).collect();
+    assert_eq!(passed, sent, "byte for byte");
+    let trace = gateway.handle.trace(last.unwrap()).await.unwrap();
+    assert!(trace.routes.iter().all(|v| v.fits), "{:?}", trace.routes);
+    gateway.stop().await;
+}

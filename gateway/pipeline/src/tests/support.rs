@@ -205,6 +205,7 @@ pub(super) fn feed(name: &str, destinations: Option<&[&str]>) -> Feed {
         destinations,
         routes: None,
         device_topics: vec!["ward/+/plx".into()],
+        charset: None,
     }
 }
 

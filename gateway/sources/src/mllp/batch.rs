@@ -189,7 +189,7 @@ fn compose<I: Intake>(items: Vec<Item>, origin: &Origin<I>) -> Option<Bytes> {
     for item in items {
         match item {
             Item::Line(Line::FileHeader | Line::BatchHeader, line) => {
-                if let Ok(header) = Header::read(&line, true) {
+                if let Ok(header) = Header::read_in(&line, true, feed.charset) {
                     let (control_id, sent_at) = feed.replies.stamp();
                     answer.header(&header, &control_id, &sent_at);
                 }

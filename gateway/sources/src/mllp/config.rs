@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use hl7::Charset;
 use model::Slug;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,10 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000))]
     pub senders: Option<Vec<Sender>>,
+    /// The character set of its messages, by a name as MSH-18 has it (`8859/1`, `UNICODE UTF-8`, `WINDOWS-1252`).
+    /// It stands before MSH-18. Unless written: MSH-18, else what the bytes look like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charset: Option<String>,
     /// How messages are acknowledged.
     pub acknowledge: Acknowledge,
 }
@@ -78,6 +83,7 @@ impl Default for Config {
             tls: None,
             allow: Allow::default(),
             senders: None,
+            charset: None,
             acknowledge: Acknowledge::default(),
         }
     }
@@ -88,6 +94,11 @@ impl Config {
     pub fn address(&self) -> SocketAddr {
         let port = if self.tls.is_some() { PORT_TLS } else { PORT };
         self.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
+    }
+
+    /// What its messages are in, where that is written and known.
+    pub fn charset(&self) -> Option<Charset> {
+        self.charset.as_ref()?.parse().ok()
     }
 
     /// Holds every value against its range, and the settings against each other. Opens no file.
@@ -114,6 +125,9 @@ impl Config {
         list_length("senders", self.senders.as_ref().map(Vec::len))?;
         if !self.senders.iter().flatten().all(Sender::is_named) {
             return Err(Error::Sender);
+        }
+        if let Some(name) = self.charset.as_ref().filter(|_| self.charset().is_none()) {
+            return Err(Error::Charset { name: name.clone() });
         }
         let required = self.tls.as_ref().is_some_and(Tls::requires_certificate);
         if self.allow.certificates.is_some() && !required {
@@ -163,6 +177,12 @@ pub enum Error {
     /// A sender without a name.
     #[error("each of `senders` has application (MSH-3), facility (MSH-4) or both, and neither is empty")]
     Sender,
+    /// A character set that is not known.
+    #[error("{name:?} is no known character set; known are {}", Charset::NAMES)]
+    Charset {
+        /// What was written.
+        name: String,
+    },
     /// `allow.certificates` at a listener that asks for none.
     #[error(
         "allow.certificates needs [feed.mllp.tls] with client_ca, and client_certificate = \"required\" there"
@@ -181,6 +201,7 @@ impl Error {
             Self::Listener(setting) => vec!["tls", setting.setting],
             Self::List(ListLength { list: "senders", .. }) | Self::Sender => vec!["senders"],
             Self::List(length) => vec!["allow", length.list],
+            Self::Charset { .. } => vec!["charset"],
             Self::NoCertificates => vec!["allow", "certificates"],
             Self::Acknowledge { .. } => vec!["acknowledge"],
             Self::Bind { .. } => vec!["listen"],
@@ -223,6 +244,10 @@ mod tests {
             ),
             ("senders = []", "`senders` has 0 entries; write 1 to 1000, or leave it out to ask for nothing"),
             (
+                "charset = \"8859/12\"",
+                "\"8859/12\" is no known character set; known are ASCII, UNICODE UTF-8, UTF-16LE, UTF-16BE, 8859/1 to 8859/11, 8859/13 to 8859/16, WINDOWS-1250 to WINDOWS-1258, GB 18030-2000, BIG-5, KS X 1001, ISO IR87, SHIFT_JIS, EUC-JP",
+            ),
+            (
                 "allow = { certificates = [\"cn:A\"] }",
                 "allow.certificates needs [feed.mllp.tls] with client_ca, and client_certificate = \"required\" there",
             ),
@@ -237,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn a_character_set_has_the_names_of_msh_18() {
+        for (name, known) in [("8859/1", "8859/1"), ("latin1", "8859/1"), ("Unicode_UTF8", "UNICODE UTF-8")] {
+            let config: Config = toml::from_str(&format!("charset = \"{name}\"")).unwrap();
+            config.check().unwrap();
+            assert_eq!(config.charset().unwrap().to_string(), known);
+        }
+        assert_eq!(Config::default().charset(), None);
+    }
+
+    #[test]
     fn over_tls_it_listens_on_the_port_for_tls() {
         let config: Config = toml::from_str("tls = { certificate = \"c\", key = \"k\" }").unwrap();
         config.check().unwrap();
@@ -247,6 +282,6 @@ mod tests {
     fn the_schema_names_every_setting() {
         let schema = serde_json::to_value(schemars::schema_for!(Config)).unwrap();
         assert_eq!(schema["additionalProperties"], false);
-        assert_eq!(schema["properties"].as_object().unwrap().len(), 12);
+        assert_eq!(schema["properties"].as_object().unwrap().len(), 13);
     }
 }

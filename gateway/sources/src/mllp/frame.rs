@@ -267,7 +267,7 @@ impl Record {
 
     /// The record is complete. `None` where it was empty.
     fn end<I: Intake>(self, origin: &Origin<I>) -> Option<BoxFuture<'static, Settled>> {
-        let header = self.scan.finish();
+        let header = self.scan.finish_in(origin.feed.charset);
         let counters = &origin.feed.counters;
         if !matches!(self.sink, Sink::Idle) {
             counters.frames.one();

@@ -35,7 +35,9 @@ impl Sender {
 
     fn is_of(&self, header: &Header) -> bool {
         let fits = |wanted: &Option<String>, field| {
-            wanted.as_ref().is_none_or(|w| first_component(header, field).as_ref() == w.as_bytes())
+            wanted
+                .as_ref()
+                .is_none_or(|w| header.text(&first_component(header, field)).as_ref() == w.as_bytes())
         };
         fits(&self.application, 3) && fits(&self.facility, 4)
     }
@@ -80,6 +82,11 @@ mod tests {
             let header = Header::read(msh.as_bytes(), true).unwrap();
             assert_eq!(admits(Some(&senders), &header), taken, "{msh}");
             assert!(admits(None, &header));
+        }
+        // Their names are text, whatever character set they come in.
+        let latin = b"MSH|^~\\&|ANY|K\xf6ln|";
+        for (charset, taken) in [(None, false), (hl7::Charset::read(b"8859/1"), true)] {
+            assert_eq!(admits(Some(&senders), &Header::read_in(latin, true, charset).unwrap()), taken);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hl7::Header;
+use hl7::{Charset, Header};
 use model::{Clock, Intake, Refusal, Slug};
 use tls::Listening;
 use tokio::net::{TcpListener, TcpSocket};
@@ -131,6 +131,8 @@ pub(crate) struct Feed<I>(Arc<Inner<I>>);
 pub(crate) struct Inner<I> {
     pub(crate) name: Slug,
     pub(crate) config: Config,
+    /// What its messages are configured to be in.
+    pub(crate) charset: Option<Charset>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) replies: Replies,
@@ -148,7 +150,8 @@ impl<I> Feed<I> {
     ) -> Self {
         let replies = Replies::new(Arc::clone(&clock), &config);
         let turned = Turned::default();
-        Self(Arc::new(Inner { name, config, clock, counters, replies, intake, turned }))
+        let charset = config.charset();
+        Self(Arc::new(Inner { name, config, charset, clock, counters, replies, intake, turned }))
     }
 }
 

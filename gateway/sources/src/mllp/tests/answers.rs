@@ -230,3 +230,20 @@ async fn a_number_is_remembered_only_when_its_message_is_durable() {
     assert!(!ward.memory.kinds().iter().any(|(kind, _)| *kind == FaultKind::SequenceGap));
     ward.close().await;
 }
+
+#[tokio::test]
+async fn a_feed_s_character_set_decides_where_the_fields_of_a_header_end() {
+    // Each of the sender's two letters has the separator as its second byte, and MSH-18 says nothing, or a lie.
+    for declared in ["", "8859/1"] {
+        let head = b"MSH|^~\\&|\x81\x7c|W|EHR|M|2026||ORU^R01|42|P|2.5.1||||||".to_vec();
+        let message = [&head[..], declared.as_bytes(), b"\rPID|1\r"].concat();
+        let ward = Ward::with(Memory::new(), |c| c.charset = Some("GB 18030-2000".into()));
+        let mut peer = ward.peer().await;
+        peer.write([b"\x0b", &message[..], b"\x1c\r"].concat()).await;
+        let answer = peer.answer_bytes().await.unwrap();
+        assert!(answer.starts_with(b"MSH|^~\\&|EHR|M|\x81\x7c|W|"), "its name as it wrote it: {answer:?}");
+        assert!(answer.ends_with(b"\rMSA|AA|42\r"), "{answer:?}");
+        assert_eq!(ward.memory.stored().len(), 1);
+        ward.close().await;
+    }
+}

@@ -294,6 +294,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
 
     /// The next answer, or `None` when the connection ends.
     pub(super) async fn answer(&mut self) -> Option<String> {
+        self.answer_bytes().await.map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    /// The same, for answers in another character set.
+    pub(super) async fn answer_bytes(&mut self) -> Option<Vec<u8>> {
         let mut payload = Vec::new();
         loop {
             let read = std::mem::take(&mut self.read);
@@ -304,7 +309,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
                     Event::Data(data) => payload.extend_from_slice(data),
                     Event::End { .. } => {
                         self.read = input.to_vec();
-                        return Some(String::from_utf8(payload).unwrap());
+                        return Some(payload);
                     }
                     other => panic!("{other:?} in the answers"),
                 }
