@@ -165,7 +165,7 @@ async fn a_held_subject_keeps_its_order_among_what_is_routed_and_holds_nothing_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_feed_is_configured_to_be_in_decides_what_its_routes_read_and_its_releases_say() {
+async fn what_a_feed_is_configured_to_be_in_decides_what_its_routes_read() {
     let dir = tempfile::tempdir().unwrap();
     let lake = Arc::<Landing>::default();
     // In ISO 8859-2 and Windows-1251 the byte of the third letter is another one.
