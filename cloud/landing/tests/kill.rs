@@ -53,7 +53,7 @@ impl Landing {
         let address = loop {
             let line = lines.next().expect("it ended before it listened").unwrap();
             let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if let Some(listen) = line.pointer("/fields/listen").and_then(|l| l.as_str()) {
+            if let Some(listen) = line.pointer("/listen").and_then(|l| l.as_str()) {
                 break listen.parse().unwrap();
             }
         };
