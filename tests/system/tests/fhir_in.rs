@@ -19,7 +19,7 @@ use system_tests::site::{self, Site, free_port};
 use system_tests::{peers, readers};
 
 /// Resources that are sent while the gateway is killed.
-const OBSERVATIONS: usize = 150;
+const OBSERVATIONS: usize = 600;
 const KILLS: usize = 8;
 
 /// A site with a FHIR feed that takes certificates and tokens.
@@ -108,6 +108,7 @@ fn a_certificate_lets_in_and_nothing_does_not() {
             .arg(format!("https://127.0.0.1:{port}{path}"))
             .output()
             .unwrap();
+        eprintln!("curl {arguments:?}: {}", String::from_utf8_lossy(&out.stderr).trim());
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         text.rsplit_once('\n').map_or((text.clone(), String::new()), |(b, s)| (b.to_owned(), s.to_owned()))
     };
@@ -156,7 +157,7 @@ fn what_was_answered_under_kills_is_there_once() {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut kills = 0;
     while kills < KILLS && client.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(rng.random_range(50..500)));
+        std::thread::sleep(Duration::from_millis(rng.random_range(20..200)));
         gateway.kill();
         gateway = site.start_gateway();
         kills += 1;

@@ -23,8 +23,29 @@ pub const ROOM_S_MAX: u64 = 5;
 pub const JUDGED_AT_ONCE_MAX: usize = 2;
 /// A body that is judged where it stands: a fraction of a millisecond.
 const SMALL_BYTES: usize = 64 << 10;
+/// Most bytes of a body that are read past after its request was answered without them.
+pub const SWALLOWED_BYTES_MAX: usize = 64 << 10;
+/// Longest time for that, in milliseconds.
+pub const SWALLOW_MS_MAX: u64 = 1_000;
 /// Memory is counted in units of so many bytes.
 const UNIT_BYTES: u64 = 1 << 10;
+
+/// Reads past what is left of a short body. An answer that comes while its request is still being sent ends an HTTP/2
+/// stream early, and some clients (curl 7.88) then report the stream's end instead of the answer.
+pub(super) async fn swallow<B>(body: &mut B)
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let reading = async {
+        let mut swallowed = 0;
+        while swallowed < SWALLOWED_BYTES_MAX && !body.is_end_stream() {
+            let Some(Ok(frame)) = body.frame().await else { return };
+            swallowed += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whoever is slower than that sends a long body, and is told by the stream's end.
+    drop(timeout(Duration::from_millis(SWALLOW_MS_MAX), reading).await);
+}
 
 /// The memory of an endpoint.
 #[derive(Debug)]

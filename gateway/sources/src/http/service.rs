@@ -107,11 +107,12 @@ impl<I: Intake> Endpoint<I> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let mut answer = match request::route(&parts) {
-            Ok(route) => self.routed(&parts, body, caller, route).await,
+            Ok(route) => self.routed(&parts, &mut body, caller, route).await,
             Err(refusal) => self.strange(caller).map_or_else(Answer::from, |()| refusal.into()),
         };
+        super::body::swallow(&mut body).await;
         if let Some(id) = request::request_id(&parts.headers) {
             answer.headers_mut().insert("x-request-id", id.clone());
         }
