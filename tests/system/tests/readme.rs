@@ -58,7 +58,7 @@ fn the_minimal_files_and_the_commands_below_them_work() {
     assert!(sent.contains("acknowledged 100"), "{sent}");
     let trace = ["trace", "clinical-1-100", "--config", "gateway.toml"];
     wait::until("the last record has landed", || {
-        run(dir, &wardgate, &trace).contains("row in raw since").then_some(())
+        run(dir, &wardgate, &trace).contains("row clinical-1-100 in raw since").then_some(())
     });
     let verdict = run(dir, &landing, &["verify", "--root", "lake"]);
     assert!(verdict.contains("100 rows") && verdict.contains("0 findings"), "{verdict}");

@@ -66,6 +66,8 @@ fn every_message_is_a_row_and_no_person_is_in_the_research_tables() {
     let mut site = Site::new();
     // A name that no patient of the samples has.
     site.rename("qx-17");
+    // The sender waits for one answer to each message, whatever the message asks for.
+    site.mllp = "[feed.mllp.acknowledge]\nmode = \"original\"".to_owned();
     let (mut gateway, mut landing) = site.start();
 
     let shares = shares();
