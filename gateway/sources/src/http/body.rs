@@ -24,9 +24,9 @@ pub const JUDGED_AT_ONCE_MAX: usize = 2;
 /// A body that is judged where it stands: a fraction of a millisecond.
 const SMALL_BYTES: usize = 64 << 10;
 /// Most bytes of a body that are read past after its request was answered without them.
-pub const SWALLOWED_BYTES_MAX: usize = 64 << 10;
+const SWALLOWED_BYTES_MAX: usize = 64 << 10;
 /// Longest time for that, in milliseconds.
-pub const SWALLOW_MS_MAX: u64 = 1_000;
+const SWALLOW_MS_MAX: u64 = 1_000;
 /// Memory is counted in units of so many bytes.
 const UNIT_BYTES: u64 = 1 << 10;
 
