@@ -175,7 +175,7 @@ pub(crate) fn crash(rounds: u32) -> Result<()> {
 
 /// The judges of our FHIR, the slowest of them before all of the corpus.
 pub(crate) fn fhir() -> Result<()> {
-    let names = BTreeSet::from(["fhir".to_owned()]);
+    let names = BTreeSet::from(["fhir_judges".to_owned()]);
     let mut cargo = workspace_tests(&names)?;
     run_tests(cargo.env("WARDGATE_FHIR_EVERY", "1"), names)
 }
@@ -249,7 +249,18 @@ impl Names {
     fn find() -> Result<Self> {
         let metadata =
             shell::json(shell::cargo().args(["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
-        Self::of(&metadata).context("cargo metadata has another shape than expected")
+        let names = Self::of(&metadata).context("cargo metadata has another shape than expected")?;
+        match names.shared() {
+            Some(shared) => bail!("two packages of different stages have a test named {shared}; rename one"),
+            None => Ok(names),
+        }
+    }
+
+    /// A name in two stages. `cargo test --test NAME` takes all packages' tests of that name, so one of them would
+    /// run where nothing that it needs is there.
+    fn shared(&self) -> Option<&String> {
+        let whole = || self.system.iter().chain(&self.crash);
+        whole().find(|name| self.rooms.contains(*name))
     }
 
     fn of(metadata: &Value) -> Option<Self> {
@@ -291,5 +302,16 @@ mod tests {
             (names.rooms, names.system, names.crash),
             (set("crash_model"), set("spine"), set("crash"))
         );
+    }
+
+    #[test]
+    fn a_name_in_two_stages_is_noticed() {
+        let of = |rooms: &[&str], system: &[&str]| Names {
+            rooms: rooms.iter().map(|name| (*name).to_owned()).collect(),
+            system: system.iter().map(|name| (*name).to_owned()).collect(),
+            crash: BTreeSet::new(),
+        };
+        assert_eq!(of(&["golden", "fhir"], &["fhir", "spine"]).shared().map(String::as_str), Some("fhir"));
+        assert_eq!(of(&["golden"], &["fhir", "spine"]).shared(), None);
     }
 }

@@ -67,7 +67,7 @@ pub enum Line {
 ///
 /// ```
 /// let piece = b"FHS|^~\\&|LAB\rBHS|^~\\&|LAB\rMSH|^~\\&|LAB\rPID|1\rBTS|1\rFTS|1\r";
-/// assert_eq!(wardgate_hl7::batch::message_of(piece), b"MSH|^~\\&|LAB\rPID|1\r");
+/// assert_eq!(hl7::batch::message_of(piece), b"MSH|^~\\&|LAB\rPID|1\r");
 /// ```
 pub fn message_of(piece: &[u8]) -> &[u8] {
     let line_end = if piece.contains(&b'\r') { b'\r' } else { b'\n' };
