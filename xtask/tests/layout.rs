@@ -18,6 +18,8 @@ use common::{array, files, metadata, root, text};
 /// Our rooms, lower ones first; each with the rooms it may use. An edge may only go to an earlier line.
 const ROOMS: &[(&str, &[&str])] = &[
     ("wardgate-model", &[]),
+    // The audit log's tree and papers: the box makes them, the landing checks them.
+    ("wardgate-audit", &["wardgate-model"]),
     ("wardgate-hl7", &["wardgate-model"]),
     // The mapping reads v2 messages, so FHIR stands above HL7 v2 and not beside it.
     ("wardgate-fhir", &["wardgate-model", "wardgate-hl7"]),
@@ -25,17 +27,21 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wardgate-tls", &["wardgate-model"]),
     ("wardgate-deid", &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile"]),
     // Knows bytes, not what they mean.
-    ("wardgate-spool", &["wardgate-model"]),
+    ("wardgate-spool", &["wardgate-model", "wardgate-audit"]),
     // Knows nothing of the log beyond `model::Intake`.
     (
         "wardgate-sources",
         &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile", "wardgate-tls"],
     ),
-    ("wardgate-forward", &["wardgate-model", "wardgate-deid", "wardgate-tls", "wardgate-hl7"]),
+    (
+        "wardgate-forward",
+        &["wardgate-model", "wardgate-audit", "wardgate-deid", "wardgate-tls", "wardgate-hl7"],
+    ),
     (
         "wardgate-pipeline",
         &[
             "wardgate-model",
+            "wardgate-audit",
             "wardgate-hl7",
             "wardgate-fhir",
             "wardgate-profile",
@@ -66,6 +72,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "wardgate",
         &[
             "wardgate-model",
+            "wardgate-audit",
             "wardgate-hl7",
             "wardgate-fhir",
             "wardgate-profile",
@@ -82,7 +89,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     // The other side: the wire, and the pure rooms.
     (
         "wardgate-landing",
-        &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile", "wardgate-tls"],
+        &[
+            "wardgate-model",
+            "wardgate-audit",
+            "wardgate-hl7",
+            "wardgate-fhir",
+            "wardgate-profile",
+            "wardgate-tls",
+        ],
     ),
     // From outside.
     ("wardgate-system-tests", &["wardgate-model", "wardgate-tls"]),
@@ -117,8 +131,14 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Rooms without I/O: no runtime, no sockets, no TLS.
-const PURE: &[&str] =
-    &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-profile", "wardgate-deid"];
+const PURE: &[&str] = &[
+    "wardgate-model",
+    "wardgate-audit",
+    "wardgate-hl7",
+    "wardgate-fhir",
+    "wardgate-profile",
+    "wardgate-deid",
+];
 const IMPURE: &[&str] =
     &["tokio", "tokio-util", "tokio-rustls", "rustls", "hyper", "hyper-util", "axum", "rustix", "tempfile"];
 

@@ -9,7 +9,7 @@
 //! **Invariants.**
 //! - Who sends is said by the client certificate alone; what a URL or a batch claims must agree with it.
 //! - A table root takes the releases of one policy and says so in its own metadata.
-//! - Nothing is kept outside the tables: replicas are stateless, and what a crash interrupts is finished by
+//! - Nothing is kept outside the table roots: replicas are stateless, and what a crash interrupts is finished by
 //!   whoever opens the root next.
 //! - Logs and answers carry ids, sizes, counts and positions, never content.
 //!
@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod lake;
 mod rows;
 pub mod server;
+pub mod witness;
 
 #[cfg(test)]
 mod testing;

@@ -14,6 +14,7 @@ use landing::config::Config;
 use landing::inspect::stat::{Stat, stat};
 use landing::inspect::verify::{Verdict, verify};
 use landing::server::Server;
+use landing::witness::Witness;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,18 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// The checkpoints of a gateway's audit log that this landing has receipted, oldest first. With --json they are what
+    /// `wardgate audit verify --checkpoints` reads. Exit code 1 where there are none, or one cannot be read.
+    Audit {
+        /// The gateway.
+        gateway: model::Slug,
+        /// The folder with the tables of one destination.
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Whether the tables agree with each other; exit code 1 where they do not.
     Verify {
         /// The folder with the tables of one destination.
@@ -88,6 +101,11 @@ fn main() -> ExitCode {
                 let stat = stat(&root).await?;
                 print(json, &stat, text_of_stat)?;
                 Ok(ExitCode::SUCCESS)
+            }
+            Command::Audit { gateway, root, json } => {
+                let receipts = Witness::new(&root, Arc::new(SystemClock)).all(&gateway)?;
+                print(json, &receipts, text_of_receipts)?;
+                Ok(if receipts.is_empty() { ExitCode::from(FINDING) } else { ExitCode::SUCCESS })
             }
             Command::Verify { root, json } => {
                 let verdict = verify(&root).await?;
@@ -167,6 +185,18 @@ async fn check(path: &Path, config: &Config) -> anyhow::Result<ExitCode> {
 fn print<T: Serialize>(json: bool, value: &T, text: impl Fn(&T) -> String) -> anyhow::Result<()> {
     let text = if json { serde_json::to_string(value)? + "\n" } else { text(value) };
     std::io::stdout().lock().write_all(text.as_bytes()).context("standard output")
+}
+
+/// A type that both forms share: a slice has no size to be a reference of.
+fn text_of_receipts(receipts: &Vec<model::wire::AuditReceipt>) -> String {
+    let mut text = String::new();
+    for receipt in receipts {
+        text += &format!("{} {}\n", receipt.received_at, receipt.key);
+        for line in receipt.checkpoint.lines() {
+            text += &format!("  {line}\n");
+        }
+    }
+    text + &format!("{} checkpoints\n", receipts.len())
 }
 
 fn text_of_stat(stat: &Stat) -> String {

@@ -24,14 +24,18 @@ use toml::de::{DeTable, DeValue};
 
 use self::certificates::Shown;
 use crate::document::{
-    DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, Operations,
+    Audit, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, Operations,
     PolicyFile,
 };
 use crate::finding::Finding;
 use crate::mistakes;
 
 /// The sections a document may have.
-const SECTIONS: [&str; 7] = ["gateway", "spool", "web", "operations", "feed", "destination", "policy"];
+const SECTIONS: [&str; 8] =
+    ["gateway", "spool", "web", "operations", "audit", "feed", "destination", "policy"];
+/// What the settings of `[audit]` may be.
+const CHECKPOINT_ENTRIES: std::ops::RangeInclusive<u64> = 1..=10_000;
+const CHECKPOINT_EVERY_S: std::ops::RangeInclusive<u64> = 1..=86_400;
 /// Policies that every gateway knows.
 const BUILT_IN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// The root key's place in the data directory, where the document names none.
@@ -121,6 +125,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     let spool: Option<spool::Config> = c.section_or_default(&table, "spool");
     let web: Option<web::Config> = c.section_or_default(&table, "web");
     let operations: Option<Operations> = c.section_or_default(&table, "operations");
+    let audit: Option<Audit> = c.section_or_default(&table, "audit");
     let feeds: Vec<Section<Feed>> = c.sections(&table, "feed", FEEDS_MAX);
     let destinations: Vec<Section<Destination>> = c.sections(&table, "destination", DESTINATIONS_MAX);
     let policies: Vec<Section<PolicyFile>> = c.sections(&table, "policy", DESTINATIONS_MAX);
@@ -152,6 +157,9 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     }
     c.vain_routes(&table, &feeds, &destinations);
     c.listeners(&table, &feeds, web.as_ref(), operations.as_ref());
+    if let Some(audit) = &audit {
+        c.audit(&table, audit);
+    }
     if feeds.is_empty() {
         c.warn(0..0, "there is no feed: nothing will come in", "add [[feed]] with a name and [feed.mllp]");
     }
@@ -167,8 +175,8 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     }
     let own_key =
         table.get("spool").and_then(|s| s.get_ref().as_table()).is_some_and(|t| t.contains_key("key_file"));
-    if let (true, Some(gateway), Some(mut spool), Some(web), Some(operations)) =
-        (c.errors.is_empty(), gateway, spool, web, operations)
+    if let (true, Some(gateway), Some(mut spool), Some(web), Some(operations), Some(audit)) =
+        (c.errors.is_empty(), gateway, spool, web, operations, audit)
     {
         if !own_key {
             spool.key_file = gateway.data_dir.join(KEY_FILE);
@@ -178,6 +186,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
             spool,
             web,
             operations,
+            audit,
             feeds: feeds.into_iter().map(|s| s.value).collect(),
             destinations: destinations.into_iter().map(|s| s.value).collect(),
             policies: policies.into_iter().map(|s| s.value).collect(),
@@ -217,6 +226,23 @@ impl Checker<'_> {
     fn section<T: DeserializeOwned>(&mut self, table: &DeTable<'_>, name: &str) -> Option<T> {
         let value = table.get(name)?;
         self.read(value, name)
+    }
+
+    /// The ranges of `[audit]`.
+    fn audit(&mut self, table: &DeTable<'_>, audit: &Audit) {
+        for (setting, value, range) in [
+            ("checkpoint_entries", audit.checkpoint_entries, CHECKPOINT_ENTRIES),
+            ("checkpoint_every_s", audit.checkpoint_every_s, CHECKPOINT_EVERY_S),
+        ] {
+            if !range.contains(&value) {
+                let span = table.get("audit").map_or(0..0, |section| {
+                    let setting = section.get_ref().as_table().and_then(|t| t.get(setting));
+                    setting.map_or_else(|| section.span(), Spanned::span)
+                });
+                let message = format!("{setting} is from {} to {}", range.start(), range.end());
+                self.error(span, message, None);
+            }
+        }
     }
 
     fn section_or_default<T: DeserializeOwned + Default>(

@@ -30,6 +30,9 @@ pub struct Document {
     /// Health and metrics for machines.
     #[serde(default)]
     pub operations: Operations,
+    /// The audit log's witnesses.
+    #[serde(default)]
+    pub audit: Audit,
     /// What comes in.
     #[serde(default, rename = "feed")]
     pub feeds: Vec<Feed>,
@@ -68,6 +71,35 @@ pub struct Operations {
 impl Default for Operations {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)) }
+    }
+}
+
+/// The audit log's witnesses. Every Wardgate landing keeps its checkpoints, without a line here.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// A checkpoint leaves after so many new entries at once, 1 to 10,000.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub checkpoint_entries: u64,
+    /// Otherwise after so many seconds, where anything has changed, 1 to 86,400.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub checkpoint_every_s: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        let pace = pipeline::Pace::default();
+        Self { checkpoint_entries: pace.entries, checkpoint_every_s: pace.every.as_secs() }
+    }
+}
+
+impl Audit {
+    /// As the pipeline takes it.
+    pub fn pace(&self) -> pipeline::Pace {
+        pipeline::Pace {
+            entries: self.checkpoint_entries,
+            every: Duration::from_secs(self.checkpoint_every_s),
+        }
     }
 }
 

@@ -97,6 +97,9 @@ pub(crate) enum Command {
     /// The encrypted logs on the disk.
     #[command(subcommand)]
     Spool(Spool),
+    /// The audit log: who did what, and whether anybody changed it.
+    #[command(subcommand)]
+    Audit(Audit),
     /// HL7 v2, as filters: standard input to standard output.
     #[command(subcommand)]
     Hl7(Hl7),
@@ -253,6 +256,49 @@ pub(crate) enum Spool {
         /// As JSON.
         #[arg(long)]
         json: bool,
+    },
+}
+
+/// What an export looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// JSON lines; the last one is a signed checkpoint, and every entry has the proof that it is in it.
+    Json,
+    /// FHIR R4 AuditEvents, one a line.
+    Fhir,
+    /// The XML audit messages of DICOM PS3.15 A.5 (IHE ATNA), one a line.
+    Atna,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Read the whole audit log and say which entry was changed, taken out or put in. With checkpoints of the landing
+    /// also whether all of it was written anew, or set back. Works beside a running gateway.
+    Verify {
+        #[command(flatten)]
+        config: Config,
+        /// What the landing has receipted: the output of `wardgate-landing audit GATEWAY --json`, or one signed note.
+        #[arg(long, value_name = "FILE")]
+        checkpoints: Vec<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the audit log.
+    Export {
+        #[command(flatten)]
+        config: Config,
+        /// The form.
+        #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+        format: ExportFormat,
+        /// From this entry on, counted from 0.
+        #[arg(long, value_name = "ENTRY", default_value_t = 0)]
+        from: u64,
+    },
+    /// Print the key with which this gateway's checkpoints can be checked.
+    Key {
+        #[command(flatten)]
+        config: Config,
     },
 }
 

@@ -1,5 +1,6 @@
 //! `wardgate`: the daemon and its CLI. Each command is a small file; all wiring is in [`wiring`].
 
+mod applied;
 mod claim;
 mod cli;
 mod client;

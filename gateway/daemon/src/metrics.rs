@@ -253,6 +253,22 @@ impl Collector for Snapshot {
                 Some((vec![("feed", f.name.to_string())], u64::try_from(at).unwrap_or(0)))
             }),
         )?;
+        let witnessed = self.0.pipeline.witnessed();
+        let witness = |w: &pipeline::Witnessed| vec![("destination", w.destination.to_string())];
+        family(
+            e,
+            "wardgate_audit_witnessed_entries",
+            "Entries of the audit log that the destination has a receipt of",
+            false,
+            witnessed.iter().map(|w| (witness(w), w.entries)),
+        )?;
+        family(
+            e,
+            "wardgate_audit_witness_up",
+            "1 while the destination takes checkpoints of the audit log",
+            false,
+            witnessed.iter().map(|w| (witness(w), u64::from(w.failing.is_none()))),
+        )?;
         let one = |value: u64| std::iter::once((Vec::new(), value));
         family(
             e,

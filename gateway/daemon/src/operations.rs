@@ -119,8 +119,17 @@ async fn render(State(gateway): Shared) -> Response {
     }
 }
 
+/// What the pages show, and the audit log's witnesses beside it.
 async fn status(State(gateway): Shared) -> Response {
-    Json(gateway.status()).into_response()
+    match serde_json::to_value(gateway.status()) {
+        Ok(mut status) => {
+            if let Some(status) = status.as_object_mut() {
+                status.insert("audit".to_owned(), json!({ "witnessed": gateway.pipeline.witnessed() }));
+            }
+            Json(status).into_response()
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn claim_code(State(gateway): Shared) -> Response {

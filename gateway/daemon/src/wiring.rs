@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::applied;
 use crate::claim::Claim;
 use crate::feeds::{FeedHandle, SourceHandle};
 use crate::operations;
@@ -101,7 +102,9 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         .collect();
     let profiles = Arc::new(Catalogue::builtin()?);
     let pipeline =
-        Pipeline::build(id.clone(), Arc::clone(&spool), Arc::clone(&clock), profiles, feeds, routes).await?;
+        Pipeline::build(id.clone(), Arc::clone(&spool), Arc::clone(&clock), profiles, feeds, routes)
+            .await?
+            .paced(document.audit.pace());
 
     let mut sources = Vec::new();
     let mut handles = Vec::new();
@@ -127,6 +130,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         claim,
         claiming: Mutex::new(()),
     });
+    applied::note(&gateway, &document, &policies).await?;
     let product: Arc<dyn web::Product> = Arc::<Gateway>::clone(&gateway);
     let web = web::Server::bind(&document.web, &data_dir, clock, product).await?;
     Ok(Built { spool, gateway, pipeline, sources, operations, control, web, connections })

@@ -1,6 +1,6 @@
 //! The kinds of destination, closed: a new one is a folder and one line in each list here.
 
-use model::wire::{EpochGrant, EpochRequest};
+use model::wire::{AuditReceipt, AuditStanding, EpochGrant, EpochRequest};
 use model::{Batch, Lane, Slug};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,20 @@ impl Destination for AnyDestination {
         match self {
             Self::Lakehouse(client) => client.send(batch).await,
             Self::Mllp(sender) => sender.send(batch).await,
+        }
+    }
+
+    async fn standing(&self, origin: &str) -> Result<Option<AuditStanding>, SendError> {
+        match self {
+            Self::Lakehouse(client) => client.standing(origin).await,
+            Self::Mllp(sender) => sender.standing(origin).await,
+        }
+    }
+
+    async fn witness(&self, key: &str, body: String) -> Result<Option<AuditReceipt>, SendError> {
+        match self {
+            Self::Lakehouse(client) => client.witness(key, body).await,
+            Self::Mllp(sender) => sender.witness(key, body).await,
         }
     }
 

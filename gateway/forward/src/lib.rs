@@ -24,7 +24,7 @@ pub mod retry;
 
 use std::future::Future;
 
-use model::wire::{EpochGrant, EpochRequest, Landed};
+use model::wire::{AuditReceipt, AuditStanding, EpochGrant, EpochRequest, Landed};
 use model::{Batch, Lane};
 
 pub use deid::Release;
@@ -64,6 +64,31 @@ pub trait Destination: Send + Sync {
     /// # Errors
     /// [`SendError`]; see [`SendError::may_have_committed`].
     fn send(&self, batch: &Batch<Release>) -> impl Future<Output = Result<Committed, SendError>> + Send;
+
+    /// What the destination has of this gateway's audit log: its newest checkpoint under `origin`, and under any.
+    /// `None` of one that keeps none. Cancel safe.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    fn standing(
+        &self,
+        _origin: &str,
+    ) -> impl Future<Output = Result<Option<AuditStanding>, SendError>> + Send {
+        async { Ok(None) }
+    }
+
+    /// Has a checkpoint of the audit log witnessed: `body` is that of `add-checkpoint` of `c2sp.org/tlog-witness`,
+    /// `key` the verifier key of its signature. Repeating it changes nothing. `None` of one that keeps none.
+    ///
+    /// # Errors
+    /// [`SendError`]; refused as [`model::wire::ProblemKind::Inconsistent`] where the destination has another past.
+    fn witness(
+        &self,
+        _key: &str,
+        _body: String,
+    ) -> impl Future<Output = Result<Option<AuditReceipt>, SendError>> + Send {
+        async { Ok(None) }
+    }
 
     /// Tries the way there step by step, on a connection of its own, and says at the first failing step what to
     /// do. Sends no record.

@@ -16,6 +16,8 @@ pub enum AuditAction {
     Stopped,
     /// A configuration was applied.
     ConfigurationApplied,
+    /// What a destination may have is decided by another policy than before.
+    PolicyApplied,
     /// A destination appeared.
     DestinationAdded,
     /// A destination and its cursor were removed.
@@ -28,10 +30,14 @@ pub enum AuditAction {
     RecordReplayed,
     /// A held record was dismissed by a person.
     RecordDismissed,
+    /// A person was shown the content of a record.
+    RecordRead,
     /// The landing had committed another manifest for a range; the first commit stands.
     ManifestMismatch,
     /// A damaged record was quarantined by the log.
     RecordDamaged,
+    /// A log is not what the landing has a receipt of: the disk was set back, or the log was changed.
+    LogSetBack,
     /// The box was claimed.
     Claimed,
     /// Somebody signed in.

@@ -2,6 +2,8 @@
 //! The protocol is described in `docs/wire-protocol.md`. Requests:
 //! - `POST /v1/{destination}/{lane}/epoch`: [`EpochRequest`] → [`EpochGrant`]
 //! - `PUT /v1/{destination}/{lane}/{epoch}/{first}`: a batch → [`Landed`]
+//! - `POST /v1/{destination}/audit`: a checkpoint of the gateway's audit log → [`AuditReceipt`]
+//! - `GET /v1/{destination}/audit?origin={origin}`: what the landing has of it → [`AuditStanding`]
 //! - `GET /v1/{destination}/{lane}`: where the stream stands, as a JSON object. It changes nothing, and only an
 //!   admitted gateway gets it, for a destination that exists: the last step of a connection test.
 //!
@@ -72,6 +74,32 @@ pub struct Landed {
     pub committed_at: Timestamp,
 }
 
+/// Request header of a checkpoint: the key it is signed with, as a verifier key of `c2sp.org/signed-note`.
+pub const AUDIT_KEY_HEADER: &str = "wardgate-audit-key";
+/// Media type of a checkpoint with its proof: the body of `add-checkpoint` of `c2sp.org/tlog-witness`.
+pub const AUDIT_MEDIA_TYPE: &str = "text/plain; charset=utf-8";
+
+/// A checkpoint of a gateway's audit log that the landing has stored durably, after it was shown that it continues
+/// the one before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReceipt {
+    /// When.
+    pub received_at: Timestamp,
+    /// The key it was signed with, as a verifier key.
+    pub key: String,
+    /// The signed note.
+    pub checkpoint: String,
+}
+
+/// What the landing has of a gateway's audit log.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AuditStanding {
+    /// The newest checkpoint under the origin asked for.
+    pub origin: Option<AuditReceipt>,
+    /// The newest checkpoint of the gateway under any origin.
+    pub newest: Option<AuditReceipt>,
+}
+
 /// Why the landing does not take a batch; closed, so that the gateway can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -86,6 +114,8 @@ pub enum ProblemKind {
     OutOfOrder,
     /// 409: a batch with this `first` was committed with another `last`; `landed` says which.
     OtherRange,
+    /// 409: the checkpoint does not continue what the landing has; `expected` says how many entries that has.
+    Inconsistent,
     /// 410: a newer epoch has been granted.
     Fenced,
     /// 413: larger than the landing takes.
@@ -108,7 +138,8 @@ pub struct Problem {
     pub title: String,
     /// HTTP status.
     pub status: u16,
-    /// For [`ProblemKind::OutOfOrder`]: the number that the landing expects.
+    /// For [`ProblemKind::OutOfOrder`]: the number that the landing expects. For [`ProblemKind::Inconsistent`]: how
+    /// many entries the checkpoint has that it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Seq>,
     /// For [`ProblemKind::OtherRange`]: what was committed.
@@ -125,6 +156,7 @@ impl Problem {
             ProblemKind::UnknownDestination => (404, "unknown-destination"),
             ProblemKind::OutOfOrder => (409, "out-of-order"),
             ProblemKind::OtherRange => (409, "other-range"),
+            ProblemKind::Inconsistent => (409, "inconsistent"),
             ProblemKind::Fenced => (410, "fenced"),
             ProblemKind::TooLarge => (413, "too-large"),
             ProblemKind::PolicyRefused => (422, "policy-refused"),

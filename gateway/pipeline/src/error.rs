@@ -23,6 +23,9 @@ pub enum Error {
     /// The landing and this log do not come to an epoch.
     #[error("the landing grants ever other epochs: does another box use this gateway's certificate?")]
     EpochUnsettled,
+    /// An entry of the audit log cannot be read.
+    #[error("the audit log cannot be proven to continue; `wardgate audit verify` says where")]
+    AuditUnproven,
     /// The person asked for a record that is not held.
     #[error("{id} is not held for {destination}")]
     NotHeld {

@@ -285,9 +285,15 @@ impl Held {
         self.index().open.len() as u64
     }
 
-    /// The bytes of a held record.
-    pub(crate) async fn payload(&self, destination: &Slug, id: RecordId) -> Result<Bytes, Error> {
+    /// The bytes of a held record, for a person.
+    pub(crate) async fn payload(
+        &self,
+        destination: &Slug,
+        id: RecordId,
+        actor: &str,
+    ) -> Result<Bytes, Error> {
         let seq = self.find(destination, id)?;
+        self.audit(actor, AuditAction::RecordRead, id, format!("held for {destination}"))?;
         Ok(self.read(seq).await?.2)
     }
 
@@ -351,21 +357,17 @@ impl Held {
         for seq in std::iter::once(first).chain(followers) {
             let (item, envelope, payload) = self.read(seq).await?;
             let mut provenance = envelope.provenance;
-            let payload = match edited.take() {
+            let (payload, what) = match edited.take() {
                 Some((format, mended)) => {
                     provenance.format = format;
-                    mended
+                    (mended, "edited and released")
                 }
-                None => payload,
+                None => (payload, "released"),
             };
+            // In the audit log first: what cannot be audited must not happen.
+            self.audit(actor, AuditAction::RecordReplayed, item.id, format!("{what} to {destination}"))?;
             let record = append_copy(&self.spool, item.id, &provenance, destination, &payload).await?;
             self.resolve(seq, Resolution::Released(record), actor).await?;
-            self.audit(
-                actor,
-                AuditAction::RecordReplayed,
-                item.id,
-                format!("released to {destination} as {record}"),
-            )?;
             new.push(record);
         }
         Ok(new)

@@ -9,6 +9,7 @@
 //! **Invariants of absence.** Nothing here knows a protocol of the ward, HTTP, TLS or a file: arrivals come through
 //! [`model::Intake`], releases leave through [`forward::Destination`], bytes rest in [`spool`].
 
+mod anchor;
 pub mod config;
 mod cursor;
 mod delivery;
@@ -41,6 +42,7 @@ use spool::{Entry, Spool};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use anchor::{Pace, Witnessed};
 pub use config::{BatchLimits, Feed, Route, Start};
 pub use cursor::{SETTLED_MAX, Settled};
 pub use error::Error;
@@ -52,6 +54,7 @@ pub use seen::{LINKS_MAX, SEEN_MAX};
 pub use status::{DeliveryState, DeliveryStatus};
 pub use trace::{Arrival, Decision, Fate, Outcome, Trace};
 
+use anchor::{Anchor, Board};
 use cursor::{Cursor, Cursors};
 use delivery::Delivery;
 use faults::Faults;
@@ -76,6 +79,7 @@ const TOKEN_EPOCH: u16 = 1;
 #[derive(Debug)]
 pub struct Pipeline<D> {
     deliveries: Vec<Delivery<D>>,
+    anchors: Vec<Anchor<D>>,
     retention: Arc<Retention>,
     handle: Handle,
 }
@@ -101,6 +105,7 @@ pub struct Handle {
     journal: Journal,
     watched: Arc<Vec<Watched>>,
     feeds: Arc<HashMap<Slug, Feed>>,
+    witnessed: Board,
 }
 
 impl<D: Destination + 'static> Pipeline<D> {
@@ -126,17 +131,45 @@ impl<D: Destination + 'static> Pipeline<D> {
         let retention = Arc::new(Retention::default());
         let builder = Builder { gateway, spool, clock, profiles, feeds, held, journal, retention };
 
+        if builder.spool.state().was_lost() {
+            let detail = "it did not open, and is rebuilt from the logs and the landings".to_owned();
+            builder.audit(AuditAction::StateRebuilt, &builder.gateway, detail)?;
+        }
         builder.remove_unnamed(&routes).await?;
         let mut deliveries = Vec::new();
         let mut watched = Vec::new();
+        let witnessed = Board::default();
+        let anchors = routes
+            .iter()
+            .filter(|route| route.destination.nature().remembers)
+            .map(|route| Anchor {
+                gateway: builder.gateway.clone(),
+                name: route.name.clone(),
+                destination: Arc::clone(&route.destination),
+                spool: Arc::clone(&builder.spool),
+                clock: Arc::clone(&builder.clock),
+                board: witnessed.clone(),
+                pace: Pace::default(),
+                vouched: std::sync::Mutex::new(anchor::ends(&builder.spool)),
+            })
+            .collect();
         for route in routes {
             builder.add(route, &mut deliveries, &mut watched).await?;
         }
         let Builder { spool, clock, feeds, held, journal, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
         let watched = Arc::new(watched);
-        let handle = Handle { spool, clock, intake, seen, faults, held, journal, watched, feeds };
-        Ok(Self { deliveries, retention, handle })
+        let handle = Handle { spool, clock, intake, seen, faults, held, journal, watched, feeds, witnessed };
+        Ok(Self { deliveries, anchors, retention, handle })
+    }
+
+    /// How often checkpoints of the audit log leave.
+    #[must_use]
+    pub fn paced(mut self, pace: Pace) -> Self {
+        for anchor in &mut self.anchors {
+            anchor.pace = pace;
+        }
+        self
     }
 
     /// For sources, the UI and the CLI.
@@ -149,6 +182,9 @@ impl<D: Destination + 'static> Pipeline<D> {
         let tasks = TaskTracker::new();
         for delivery in self.deliveries {
             tasks.spawn(delivery.run(stop.clone()));
+        }
+        for anchor in self.anchors {
+            tasks.spawn(anchor.run(stop.clone()));
         }
         tasks.close();
         let handle = self.handle;
@@ -352,6 +388,11 @@ impl Handle {
             .collect()
     }
 
+    /// What each destination that keeps checkpoints has witnessed of the audit log.
+    pub fn witnessed(&self) -> Vec<Witnessed> {
+        self.witnessed.all()
+    }
+
     /// The faults between peers and sources that match, the newest first.
     ///
     /// # Errors
@@ -380,12 +421,12 @@ impl Handle {
         self.held.count(destination)
     }
 
-    /// The bytes of a held record, for a person with the right to see patients.
+    /// The bytes of a held record, for a person with the right to see patients. Audited first.
     ///
     /// # Errors
     /// [`Error::NotHeld`] and storage errors.
-    pub async fn held_payload(&self, destination: &Slug, id: RecordId) -> Result<Bytes, Error> {
-        self.held.payload(destination, id).await
+    pub async fn held_payload(&self, destination: &Slug, id: RecordId, actor: &str) -> Result<Bytes, Error> {
+        self.held.payload(destination, id, actor).await
     }
 
     /// Releases a held record, as it is or edited; the subject's later held records follow.

@@ -193,6 +193,20 @@ impl Inner {
         })
     }
 
+    /// The same, where it still has this one.
+    pub(crate) fn renew_of(&self, incarnation: &str) -> Result<bool, Error> {
+        let renewed = keys::random()?;
+        let mut is_so = false;
+        self.change_identity(|identity| {
+            if hex::encode(identity.incarnation) == incarnation {
+                is_so = true;
+                identity.incarnation = renewed;
+                identity.epoch = identity.epoch.saturating_add(1);
+            }
+        })?;
+        Ok(is_so)
+    }
+
     /// A segment's file, header and data key. `Ok(None)`: its header cannot be read.
     pub(crate) fn opened(&self, number: u64) -> Result<Option<Arc<Opened>>, Error> {
         let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,6 +46,7 @@ mod keeper;
 pub mod keys;
 mod locked;
 mod log;
+mod offline;
 mod open;
 mod queue;
 mod reader;
@@ -58,9 +59,12 @@ mod verify;
 
 pub use config::{Config, SuiteChoice};
 pub use error::Error;
-pub use journal::{AuditCheck, AuditEntry, check_audit};
+pub use journal::{
+    Audit, AuditCheck, AuditFinding, AuditReader, AuditRecord, AuditStep, AuditTip, audit_signer, check_audit,
+};
 pub use keys::{Keys, forbid_core_dumps};
 pub use log::{Appender, Log, LogStat, LogState};
+pub use offline::open_for_reading;
 pub use reader::{Entry, Payload, Reader, Record};
 pub use spool::Spool;
 pub use state::{KEY_BYTES_MAX, Pair, State, Table, VALUE_BYTES_MAX, WriteBatch};

@@ -89,6 +89,15 @@ impl Log {
         self.0.renew()
     }
 
+    /// The same, where the log still has this incarnation: of several that notice one mishap, the first acts. Says
+    /// whether it did.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn renew_incarnation_of(&self, incarnation: &str) -> Result<bool, Error> {
+        self.0.renew_of(incarnation)
+    }
+
     /// Begins a record that arrives in pieces.
     ///
     /// # Errors
@@ -179,6 +188,34 @@ impl Log {
     /// As [`Log::get`].
     pub fn get_blocking(&self, seq: Seq) -> Result<Option<Entry>, Error> {
         crate::reader::get(&self.0, seq)
+    }
+
+    /// How far the log goes: what an outside witness should know. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn head(&self) -> Result<audit::Head, Error> {
+        let identity = *self.0.identity();
+        let seq = *self.0.durable.borrow();
+        Ok(audit::Head {
+            log: self.0.name.to_owned(),
+            incarnation: hex::encode(identity.incarnation),
+            epoch: identity.epoch,
+            seq,
+            tag: self.tag(seq)?,
+        })
+    }
+
+    /// The tag of a record's frame; `None` where the record is not retained any more, or cannot be read. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn tag(&self, seq: Seq) -> Result<Option<[u8; 16]>, Error> {
+        match crate::reader::get(&self.0, seq) {
+            Ok(Some(Entry::Record(record))) => Ok(Some(record.tag)),
+            Ok(_) | Err(Error::Freed { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Says that every reader is durably past `seq`: its cursor is synced. Whole segments up to there go when

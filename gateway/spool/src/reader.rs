@@ -51,6 +51,8 @@ pub struct Record {
     pub epoch: StreamEpoch,
     /// When it was written.
     pub at: Timestamp,
+    /// The tag of its frame, which is bound to every frame of the log before it.
+    pub tag: [u8; 16],
     /// What the writer put beside the payload. May hold PHI.
     pub meta: Bytes,
     /// The payload. May hold PHI.
@@ -392,6 +394,7 @@ impl Walk<'_> {
         }
         let Some(cursor) = &mut self.cursor else { return };
         let body = cursor.scanner.body(place);
+        let tag = tag_of(&body);
         let is_chunked = place.header.flags & flags::CHUNKED != 0;
         let decoded = cursor
             .opened
@@ -425,6 +428,7 @@ impl Walk<'_> {
             seq,
             epoch,
             at: Timestamp::from_micros(body.at),
+            tag,
             meta: body.meta,
             payload: Payload(payload),
         }));

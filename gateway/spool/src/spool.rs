@@ -158,6 +158,11 @@ impl Spool {
         Arc::clone(&self.audit) as Arc<dyn AuditSink>
     }
 
+    /// The audit log's tree, for checkpoints and proofs.
+    pub const fn audit_log(&self) -> &Arc<Audit> {
+        &self.audit
+    }
+
     /// Refuses new records, makes durable what waits, closes the segments in order and joins the threads.
     /// Clones of its logs stay readable.
     ///
@@ -221,7 +226,7 @@ pub(crate) fn gateway_hash(gateway: &Slug) -> [u8; 32] {
     hash
 }
 
-fn limits(config: &Config, name: &str) -> Limits {
+pub(crate) fn limits(config: &Config, name: &str) -> Limits {
     // On a full disk the lanes stop one after the other, bulk first; what the journal leaves is for sled and small files.
     let (bytes_max, reserve_segments) = match name {
         "urgent" => (config.urgent_bytes_max, 3),

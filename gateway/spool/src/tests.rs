@@ -1,5 +1,6 @@
 //! The log as a whole: what survives, what is refused, what is found.
 
+mod audit;
 mod damage;
 mod faults;
 mod model_check;

@@ -7,6 +7,7 @@ use model::wire::{Problem, ProblemKind};
 use serde::Serialize;
 
 use crate::lake::Refused;
+use crate::witness;
 
 /// After how many seconds a sender may ask again when too many requests wait, and when the storage failed.
 const BUSY_S: u16 = 1;
@@ -71,6 +72,25 @@ impl From<Refused> for Failure {
                 ProblemKind::Unavailable,
                 "the tables could not be written; send it again (the landing's log says why)",
             ),
+        }
+    }
+}
+
+impl From<witness::Refused> for Failure {
+    fn from(refused: witness::Refused) -> Self {
+        let title = refused.to_string();
+        match refused {
+            witness::Refused::Foreign => Self::new(ProblemKind::Forbidden, title),
+            witness::Refused::Note(_) => Self::malformed(title),
+            witness::Refused::Inconsistent { size, .. } => {
+                let mut failure = Self::new(ProblemKind::Inconsistent, title);
+                failure.problem.expected = Some(size);
+                failure
+            }
+            witness::Refused::Storage(error) => {
+                tracing::error!(%error, "a checkpoint could not be kept or read");
+                Self::new(ProblemKind::Unavailable, "the checkpoint could not be kept; send it again")
+            }
         }
     }
 }

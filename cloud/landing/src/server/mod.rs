@@ -36,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Destination};
 use crate::lake;
+use crate::witness::Witness;
 
 /// Most connections.
 pub const CONNECTIONS_MAX: usize = 512;
@@ -82,6 +83,7 @@ pub enum Error {
 struct Open {
     config: Destination,
     lake: lake::Handle,
+    witness: Arc<Witness>,
 }
 
 /// What every request sees.
@@ -137,8 +139,9 @@ impl Server {
         let mut committers = Vec::new();
         for destination in &config.destinations {
             let Destination { name, root, policy, .. } = destination.clone();
+            let witness = Arc::new(Witness::new(&root, Arc::clone(&clock)));
             let (lake, committer) = lake::Config { root, policy }.build(Arc::clone(&clock)).await?;
-            destinations.insert(name, Open { config: destination.clone(), lake });
+            destinations.insert(name, Open { config: destination.clone(), lake, witness });
             committers.push(committer);
         }
         let app = Arc::new(App { destinations, budget: upload::Budget::default() });

@@ -3,16 +3,18 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use audit::witness::{AddCheckpoint, BODY_BYTES_MAX};
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use model::wire::{BATCH_MEDIA_TYPE, EpochRequest, MANIFEST_HEADER, ProblemKind};
+use model::wire::{AUDIT_KEY_HEADER, BATCH_MEDIA_TYPE, EpochRequest, MANIFEST_HEADER, ProblemKind};
 use model::{Lane, Released, Seq, Slug, StreamEpoch, StreamId, TimeValue};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answer::{Failure, json};
 use super::connection::Peer;
@@ -21,6 +23,7 @@ use super::{App, Open, operations};
 use crate::lake::streams::{EPOCH_MAX, SEQ_MAX};
 use crate::lake::{Incoming, Status, Track};
 use crate::rows::SAFE_HARBOR;
+use crate::witness;
 
 /// Largest request for an epoch, in bytes.
 const EPOCH_REQUEST_BYTES_MAX: usize = 4 << 10;
@@ -36,6 +39,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/v1/{destination}/{lane}/epoch", post(grant))
         .route("/v1/{destination}/{lane}/{epoch}/{first}", axum::routing::put(land))
         .route("/v1/{destination}/{lane}/{epoch}", get(status))
+        .route("/v1/{destination}/audit", get(audit_standing).post(audit_add))
         .route("/v1/{destination}/{lane}", get(lane_status))
         .with_state(Arc::clone(&app))
         .merge(operations::router(app))
@@ -162,6 +166,76 @@ async fn land(
         Ok(json(StatusCode::OK, &landed))
     };
     told(&gateway, "batch", answer.await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfOrigin {
+    origin: String,
+}
+
+async fn audit_standing(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    Path(destination): Path<String>,
+    asked: Result<Query<OfOrigin>, QueryRejection>,
+) -> Response {
+    let (gateway, open) = match admit(&app, &peer, &destination) {
+        Ok(admitted) => admitted,
+        Err(failure) => return failure.into_response(),
+    };
+    let answer = async {
+        let Ok(Query(OfOrigin { origin })) = asked else {
+            return Err(Failure::malformed("ask for an origin: /audit?origin=…"));
+        };
+        let witness = Arc::clone(&open.witness);
+        let of = gateway.clone();
+        let standing = off_runtime(move || witness.standing(&of, &origin)).await?;
+        Ok(json(StatusCode::OK, &standing))
+    };
+    told(&gateway, "audit", answer.await)
+}
+
+async fn audit_add(
+    State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
+    Path(destination): Path<String>,
+    request: Request,
+) -> Response {
+    let (gateway, open) = match admit(&app, &peer, &destination) {
+        Ok(admitted) => admitted,
+        Err(failure) => return failure.into_response(),
+    };
+    let answer = async {
+        let (head, body) = request.into_parts();
+        let key = head.headers.get(AUDIT_KEY_HEADER).and_then(|v| v.to_str().ok());
+        let key = key
+            .and_then(|key| audit::Verifier::parse(key).ok())
+            .ok_or_else(|| Failure::malformed(format!("the header {AUDIT_KEY_HEADER} is no verifier key")))?;
+        let body = to_bytes(body, BODY_BYTES_MAX)
+            .await
+            .map_err(|_| Failure::malformed("the checkpoint is too long or broke off"))?;
+        let request = std::str::from_utf8(&body)
+            .ok()
+            .ok_or(audit::note::Error::Malformed("it is not UTF-8"))
+            .and_then(AddCheckpoint::parse)
+            .map_err(|e| Failure::malformed(e.to_string()))?;
+        let witness = Arc::clone(&open.witness);
+        let of = gateway.clone();
+        let receipt = off_runtime(move || witness.add(&of, &key, &request)).await?;
+        Ok(json(StatusCode::OK, &receipt))
+    };
+    told(&gateway, "audit", answer.await)
+}
+
+/// Runs what reads and writes files on a thread that may wait for them.
+async fn off_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, witness::Refused> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Failure::from),
+        Err(_) => Err(Failure::new(ProblemKind::Unavailable, "the landing is stopping")),
+    }
 }
 
 /// What the header of a `PUT` says.

@@ -25,6 +25,8 @@ use crate::config::Config;
 use crate::inspect::verify::verify;
 use crate::testing::{batch, slug, stream};
 
+mod witness;
+
 const HOUR: i64 = 3_600_000_000;
 const INCARNATION: &str = "0123456789abcdef0123456789abcdef";
 

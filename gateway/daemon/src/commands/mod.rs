@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod audit;
 mod check;
 mod deid;
 mod faults;
@@ -46,6 +47,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Held(command) => runtime()?.block_on(held::held(command)),
         Command::Faults(asked) => runtime()?.block_on(faults::faults(asked)),
         Command::Spool(command) => spool::spool(command),
+        Command::Audit(command) => runtime()?.block_on(audit::audit(command)),
         Command::Hl7(command) => hl7::hl7(command),
         Command::Deid(command) => deid::deid(command),
         Command::Send { to, tls, files, connections, rate, retries, resume, timeout_s, json } => {

@@ -95,6 +95,7 @@ impl Answer {
             | ProblemKind::Forbidden
             | ProblemKind::UnknownDestination
             | ProblemKind::TooLarge
+            | ProblemKind::Inconsistent
             | ProblemKind::PolicyRefused) => self.refused(Some(kind), &problem.title),
         }
     }

@@ -9,7 +9,7 @@
 //!
 //! **Format.** `docs/wire-protocol.md`, `model::wire`: `PUT /v1/{destination}/{lane}/{epoch}/{first}` with zstd
 //! (level 1) of the CBOR of `Batch<Release>` and the manifest header; `POST /v1/{destination}/{lane}/epoch` with
-//! JSON.
+//! JSON. `POST` and `GET /v1/{destination}/audit` for checkpoints of the audit log.
 //!
 //! **Connection.** Made on first use. It is replaced when the certificate was rotated, when a request timed out
 //! on it, or when it broke; requests under way on the old one end there. No batch is sent before the landing has
@@ -31,7 +31,10 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use http_body_util::Full;
-use model::wire::{BATCH_MEDIA_TYPE, EpochGrant, EpochRequest, Landed, MANIFEST_HEADER, ProblemKind};
+use model::wire::{
+    AUDIT_KEY_HEADER, AUDIT_MEDIA_TYPE, AuditReceipt, AuditStanding, BATCH_MEDIA_TYPE, EpochGrant,
+    EpochRequest, Landed, MANIFEST_HEADER, ProblemKind,
+};
 use model::{Batch, Lane, Sequenced, Slug};
 use serde::Serialize;
 use tls::{Ca, Rotating};
@@ -234,6 +237,19 @@ impl Destination for Client {
 
     async fn send(&self, batch: &Batch<Release>) -> Result<Committed, SendError> {
         self.send_batch(batch).await
+    }
+
+    async fn standing(&self, origin: &str) -> Result<Option<AuditStanding>, SendError> {
+        let path = format!("/v1/{}/audit?origin={origin}", self.destination);
+        self.exchange(Method::GET, &path, HeaderMap::new(), Bytes::new()).await?.accept().map(Some)
+    }
+
+    async fn witness(&self, key: &str, body: String) -> Result<Option<AuditReceipt>, SendError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(AUDIT_MEDIA_TYPE));
+        headers.insert(AUDIT_KEY_HEADER, HeaderValue::from_str(key).map_err(|_| unsendable())?);
+        let path = format!("/v1/{}/audit", self.destination);
+        self.exchange(Method::POST, &path, headers, body.into()).await?.accept().map(Some)
     }
 
     async fn test(&self) -> Report {

@@ -42,7 +42,7 @@ impl<D: Destination> Delivery<D> {
                 continue;
             }
             if grant.watermark > self.vouched {
-                self.set_back(log, grant.watermark)?;
+                self.set_back(log, &request.incarnation, grant.watermark)?;
                 continue;
             }
             if self.is_forgotten(&grant)? {
@@ -63,7 +63,7 @@ impl<D: Destination> Delivery<D> {
     /// The landing has numbers that this log never sent: the disk was set back to an older state, and these numbers
     /// will be, or are already, used for other records. So the log takes a new name, as a new disk would, and what it
     /// has beyond its own past goes out under a new epoch.
-    fn set_back(&self, log: &Log, watermark: Seq) -> Result<(), Ended> {
+    fn set_back(&self, log: &Log, incarnation: &str, watermark: Seq) -> Result<(), Ended> {
         let vouched = self.vouched;
         self.audit(
             AuditAction::EpochAdopted,
@@ -71,7 +71,7 @@ impl<D: Destination> Delivery<D> {
         )?;
         tracing::warn!(destination = %self.name, lane = %self.lane, watermark, vouched,
             "this disk was set back to an older state; what came in since is delivered under a new epoch");
-        log.renew_incarnation()?;
+        log.renew_incarnation_of(incarnation)?;
         Ok(())
     }
 

@@ -22,7 +22,10 @@ async fn what_cannot_be_read_is_held_and_lands_when_a_person_has_mended_it() {
     let gateway = start().await;
     let held = gateway.handle.held();
     assert_eq!(held.iter().map(|h| h.id).collect::<Vec<_>>(), vec![broken.id]);
-    assert_eq!(gateway.handle.held_payload(&slug("lake"), broken.id).await.unwrap(), &b"PID|1||MRN1\r"[..]);
+    assert_eq!(
+        gateway.handle.held_payload(&slug("lake"), broken.id, "ada").await.unwrap(),
+        &b"PID|1||MRN1\r"[..]
+    );
     let trace = gateway.handle.trace(broken.id).await.unwrap();
     assert!(matches!(
         trace.destinations[0].outcome,

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::sync::Mutex as StdMutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use audit::witness::AddCheckpoint;
+use audit::{Checkpoint, Hash, Verifier};
 use deid::{Policy, Release};
 use forward::{Committed, Nature, SendError};
-use model::wire::{EpochGrant, EpochRequest, Landed};
+use model::wire::{AuditReceipt, AuditStanding, EpochGrant, EpochRequest, Landed, ProblemKind};
 use model::{
     Batch, Closing, Format, Identity, Intake as _, Lane, Provenance, Reason, Released, Skip, StreamEpoch,
     Timestamp,
@@ -58,6 +60,8 @@ pub(super) struct Shelf {
     forgetful: bool,
     /// How often it was reached.
     pub(super) opened: usize,
+    /// The checkpoints that it has a receipt of, where it is a witness.
+    pub(super) witnessed: Option<Vec<AuditReceipt>>,
 }
 
 /// A landing for one destination.
@@ -69,6 +73,18 @@ impl Landing {
         let landing = Self::default();
         landing.0.lock().unwrap().forgetful = true;
         Arc::new(landing)
+    }
+
+    pub(super) fn witness() -> Arc<Self> {
+        let landing = Self::default();
+        landing.0.lock().unwrap().witnessed = Some(Vec::new());
+        Arc::new(landing)
+    }
+
+    /// The checkpoints it has a receipt of, oldest first.
+    pub(super) fn checkpoints(&self) -> Vec<Checkpoint> {
+        let receipts = self.0.lock().unwrap().witnessed.clone().unwrap_or_default();
+        receipts.iter().map(|r| checkpoint_of(&r.checkpoint)).collect()
     }
 
     pub(super) fn rows(&self) -> Vec<Released> {
@@ -188,9 +204,49 @@ impl Destination for Landing {
         Ok(Committed { landed: Some(landed), manifest_sha256: manifest, bytes_raw: 1, bytes_wire: 1 })
     }
 
+    async fn standing(&self, origin: &str) -> Result<Option<AuditStanding>, SendError> {
+        let shelf = self.0.lock().unwrap();
+        Ok(shelf.witnessed.as_ref().map(|all| AuditStanding {
+            origin: all.iter().rev().find(|r| checkpoint_of(&r.checkpoint).origin == origin).cloned(),
+            newest: all.last().cloned(),
+        }))
+    }
+
+    async fn witness(&self, key: &str, body: String) -> Result<Option<AuditReceipt>, SendError> {
+        let mut shelf = self.0.lock().unwrap();
+        let Some(all) = &mut shelf.witnessed else { return Ok(None) };
+        let request = AddCheckpoint::parse(&body).unwrap();
+        request.note.verify(&Verifier::parse(key).unwrap()).unwrap();
+        let new = checkpoint_of(&request.note.to_string());
+        let kept: Vec<_> = all.iter().map(|r| checkpoint_of(&r.checkpoint)).collect();
+        let (size, root) = kept
+            .iter()
+            .rev()
+            .find(|c| c.origin == new.origin)
+            .map_or((0, Hash::empty()), |c| (c.size, c.root));
+        let continues = size == request.old_size
+            && audit::proof::verify_consistency(size, new.size, &request.proof, &root, &new.root)
+            && kept.last().is_none_or(|c| c.heads.iter().all(|h| new.heads.iter().any(|n| h.may_become(n))));
+        if !continues {
+            let kind = Some(ProblemKind::Inconsistent);
+            return Err(SendError::Refused { kind, status: 409, title: "no continuation".into() });
+        }
+        let receipt = AuditReceipt {
+            received_at: Timestamp::from_micros(1_790_000_000_000_000),
+            key: key.to_owned(),
+            checkpoint: request.note.to_string(),
+        };
+        all.push(receipt.clone());
+        Ok(Some(receipt))
+    }
+
     async fn test(&self) -> forward::check::Report {
         unreachable!("not asked for in these tests")
     }
+}
+
+fn checkpoint_of(note: &str) -> Checkpoint {
+    Checkpoint::parse(audit::Note::parse(note).unwrap().text()).unwrap()
 }
 
 pub(super) fn slug(name: &str) -> Slug {
@@ -260,6 +316,7 @@ impl TestBox {
         let profiles = Arc::new(Catalogue::builtin().unwrap());
         let pipeline =
             Pipeline::build(slug("ward-3"), Arc::new(spool), clock, profiles, feeds, routes).await.unwrap();
+        let pipeline = pipeline.paced(Pace { entries: 1, every: Duration::from_millis(20) });
         let (handle, stop, tasks) = (pipeline.handle(), CancellationToken::new(), TaskTracker::new());
         drop(tasks.spawn(pipeline.run(stop.clone())));
         tasks.close();

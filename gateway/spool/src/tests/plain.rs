@@ -3,12 +3,12 @@
 use std::fs;
 use std::sync::Arc;
 
-use model::{AuditAction, AuditEvent, Lane, Refusal, StreamEpoch, Timestamp};
+use model::{Lane, Refusal, StreamEpoch, Timestamp};
 
 use super::support::*;
 use crate::disk::RealDisk;
 use crate::format::{INLINE_BYTES, META_BYTES_MAX};
-use crate::{Config, Entry, Error, Keys, LogState, Spool, SuiteChoice, check_audit};
+use crate::{Config, Entry, Error, Keys, LogState, Spool, SuiteChoice};
 
 #[tokio::test]
 async fn records_come_back_in_order_with_their_envelopes_across_restarts() {
@@ -386,43 +386,6 @@ async fn no_payload_and_no_envelope_stands_in_the_clear() {
         }
     }
     assert!(seen > 10);
-}
-
-#[tokio::test]
-async fn audit_entries_are_bound_to_each_other() {
-    let dir = tempdir();
-    let event = |i: i64| AuditEvent {
-        at: Timestamp::from_micros(i),
-        actor: "system".to_owned(),
-        action: AuditAction::Started,
-        subject: String::new(),
-        detail: i.to_string(),
-    };
-    for round in 0..3 {
-        let spool = open(dir.path());
-        let audit = spool.audit();
-        for i in 0..5 {
-            // From a thread of the runtime, as the rest of the gateway does.
-            audit.record(&event(round * 5 + i)).unwrap();
-        }
-        spool.journal().append(b"other".to_vec(), b"not an audit entry").await.unwrap();
-        let check = check_audit(spool.journal()).await.unwrap();
-        assert_eq!((check.entries, check.breaks), ((u64::try_from(round).unwrap() + 1) * 5, vec![]));
-        spool.stop().await.unwrap();
-    }
-    // An entry that somebody with the keys put in is noticed.
-    let spool = open(dir.path());
-    let forged = crate::AuditEntry { previous: serde_bytes::ByteBuf::from([0; 32]), event: event(99) };
-    let seq = spool
-        .journal()
-        .append(crate::journal::AUDIT_META.to_vec(), &model::codec::encode(&forged).unwrap())
-        .await
-        .unwrap();
-    assert_eq!(check_audit(spool.journal()).await.unwrap().breaks, [seq]);
-    spool.journal().append(vec![], b"").await.unwrap();
-    let audit = spool.audit();
-    spool.stop().await.unwrap();
-    audit.record(&event(100)).unwrap_err();
 }
 
 #[tokio::test]

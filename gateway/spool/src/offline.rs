@@ -1,0 +1,53 @@
+//! One log of a spool that belongs to another process, or to none: for reading alone.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::{Clock, Slug};
+
+use crate::cipher::LogKeys;
+use crate::disk::RealDisk;
+use crate::format::{SegmentHeader, Suite};
+use crate::inner::{Inner, Parts};
+use crate::keeper::Chores;
+use crate::recover::{Owner, recover};
+use crate::spool::{LOG_NAMES, gateway_hash, limits, log_dir};
+use crate::{Config, Error, Keys, Log};
+
+/// Opens one log as it stands on the disk, for reading. Takes no lock, so it works beside a running gateway, and
+/// then shows what was durable when it was opened. Appending to it never ends: do not. Blocks.
+///
+/// # Errors
+/// [`Error::WrongKey`], [`Error::OtherGateway`], [`Error::Version`], [`Error::Io`].
+pub fn open_for_reading(
+    dir: &Path,
+    name: &str,
+    keys: &Keys,
+    gateway: &Slug,
+    clock: Arc<dyn Clock>,
+) -> Result<Log, Error> {
+    let name = LOG_NAMES.into_iter().find(|known| *known == name).ok_or(Error::Internal("no such log"))?;
+    let keys = LogKeys::of(keys, name)?;
+    let owner = Owner { keys: &keys, gateway: gateway_hash(gateway), log: SegmentHeader::log_name(name) };
+    let dir = log_dir(dir, name);
+    let recovered = recover(&dir, &owner, &RealDisk)?;
+    let identity = recovered.identity.ok_or_else(|| {
+        Error::io("find a log in", &dir, std::io::Error::from(std::io::ErrorKind::NotFound))
+    })?;
+    let config = Config::default();
+    let (chores, _nobody_asks) = Chores::new();
+    let parts = Parts {
+        name,
+        dir,
+        keys,
+        suite: Suite::choose(config.suite),
+        limits: limits(&config, name),
+        disk: Arc::new(RealDisk),
+        clock,
+        index: 0,
+        chores,
+    };
+    let log = Log(Arc::new(Inner::new(parts, recovered.table, identity)));
+    log.0.queue.stop(false);
+    Ok(log)
+}

@@ -1,0 +1,196 @@
+//! The audit log from outside: what its commands say, what the landing's receipts tell of a disk, and what others read.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and tells what it measured"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use serde_json::Value;
+use system_tests::mllp::accepted;
+use system_tests::site::{self, Site, shown};
+use system_tests::{hl7, peers, wait};
+
+const QUICK: &str = "[audit]\ncheckpoint_entries = 1\ncheckpoint_every_s = 1\n";
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+/// What the landing has a receipt of, oldest first.
+fn receipts(site: &Site) -> Vec<Value> {
+    let out = site.landing(&["audit", "ward-3", "--root", site.root("lake").to_str().unwrap(), "--json"]);
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", shown(&out)))
+}
+
+/// The last number of the clinical lane in a receipt.
+fn clinical(receipt: &Value) -> u64 {
+    let note = receipt["checkpoint"].as_str().unwrap();
+    let head = note.lines().find(|line| line.starts_with("head clinical ")).unwrap();
+    head.split(' ').nth(4).unwrap().parse().unwrap()
+}
+
+fn verify(site: &Site, checkpoints: Option<&Path>) -> (Output, Value) {
+    let mut arguments = vec!["audit", "verify", "--config", "gateway.toml", "--json"];
+    if let Some(file) = checkpoints {
+        arguments.extend(["--checkpoints", file.to_str().unwrap()]);
+    }
+    let out = site.wardgate(&arguments);
+    let verdict = serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {}", shown(&out)));
+    (out, verdict)
+}
+
+fn kept(site: &Site, name: &str) -> PathBuf {
+    let file = site.dir.join(name);
+    std::fs::write(&file, serde_json::to_vec(&receipts(site)).unwrap()).unwrap();
+    file
+}
+
+fn actions(site: &Site) -> Vec<String> {
+    let out = site.wardgate(&["audit", "export", "--config", "gateway.toml"]);
+    assert_eq!(out.status.code(), Some(0), "{}", shown(&out));
+    String::from_utf8(out.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["action"].as_str().map(str::to_owned))
+        .collect()
+}
+
+#[test]
+fn a_disk_that_was_set_back_is_told_by_the_landing_s_receipts() {
+    let mut site = Site::small();
+    site.more = QUICK.to_owned();
+    let (mut gateway, mut landing) = site.start();
+    for n in 1..=3 {
+        accepted(site.ports.mllp, &hl7::observation(&format!("audit-{n}"), n));
+    }
+    site.drained();
+    wait::until("a receipt", || receipts(&site).last().filter(|r| clinical(r) == 3).cloned());
+    let (out, verdict) = verify(&site, Some(&kept(&site, "receipts.json")));
+    assert_eq!(out.status.code(), Some(0), "beside a running gateway: {}", shown(&out));
+    assert!(
+        verdict["checkpoints"].as_u64().unwrap() > 0 && verdict["vouched"].as_u64().unwrap() > 0,
+        "{verdict}"
+    );
+    gateway.stop();
+    copy(&site.data(), &site.dir.join("backup"));
+    let mut gateway = site.start_gateway();
+    accepted(site.ports.mllp, &hl7::observation("audit-4", 4));
+    site.drained();
+    wait::until("a receipt", || receipts(&site).last().filter(|r| clinical(r) == 4).cloned());
+    gateway.stop();
+    // The landing is started again and has forgotten nothing.
+    landing.stop();
+    let before = receipts(&site);
+    let mut landing = site.start_landing();
+    let receipts_file = kept(&site, "receipts.json");
+
+    std::fs::remove_dir_all(site.data()).unwrap();
+    std::fs::rename(site.dir.join("backup"), site.data()).unwrap();
+    let (out, verdict) = verify(&site, None);
+    assert_eq!(out.status.code(), Some(0), "from inside nothing shows: {}", shown(&out));
+    assert_eq!(verdict["vouched"], Value::Null);
+    let (out, verdict) = verify(&site, Some(&receipts_file));
+    assert_eq!(out.status.code(), Some(1), "{}", shown(&out));
+    let findings = verdict["findings"].as_array().unwrap();
+    let of = |log: &str| findings.iter().find(|f| f["log"] == log).map(|f| f["what"].to_string());
+    assert!(of("clinical").unwrap().contains("records 4 to 4 were vouched for and are missing"), "{verdict}");
+    let entry = findings.iter().find(|f| f["entry"].is_u64()).unwrap();
+    assert_eq!(entry["entry"], verdict["size"], "which entries are missing: {verdict}");
+
+    // The box itself notices when it meets the landing, says so, and goes on.
+    let mut gateway = site.start_gateway();
+    wait::until("a new origin", || {
+        let newest = receipts(&site).pop()?;
+        let line = |r: &Value| r["checkpoint"].as_str().unwrap().lines().next().unwrap().to_owned();
+        (line(&newest) != line(before.last().unwrap())).then_some(())
+    });
+    accepted(site.ports.mllp, &hl7::observation("audit-5", 5));
+    site.drained();
+    wait::until("witnessed", || {
+        let file = kept(&site, "later.json");
+        (verify(&site, Some(&file)).0.status.code() == Some(0)).then_some(())
+    });
+    assert_eq!(actions(&site).iter().filter(|a| *a == "log-set-back").count(), 2, "{:?}", actions(&site));
+    let old: Vec<_> = receipts(&site).into_iter().filter(|r| before.contains(r)).collect();
+    assert_eq!(old, before, "the old papers are all there");
+    gateway.stop();
+    landing.stop();
+    site.nothing_to_find();
+}
+
+/// A byte of one entry on the disk.
+#[test]
+fn a_changed_entry_is_named_and_the_exit_code_says_so() {
+    use std::os::unix::fs::FileExt as _;
+    let site = Site::small();
+    let (mut gateway, mut landing) = site.start();
+    gateway.stop();
+    landing.stop();
+    let (out, sound) = verify(&site, None);
+    assert_eq!(out.status.code(), Some(0), "{}", shown(&out));
+    assert!(sound["entries"].as_u64().unwrap() >= 4, "{sound}");
+    let journal = site.data().join("spool/logs/journal");
+    let segment = std::fs::read_dir(journal).unwrap().map(|e| e.unwrap().path());
+    let segment = segment.into_iter().find(|p| p.extension().is_some_and(|e| e == "seg")).unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(segment).unwrap();
+    // The first entry's page, behind the two copies of the header.
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 8192 + 100).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 8192 + 100).unwrap();
+    let (out, verdict) = verify(&site, None);
+    assert_eq!(out.status.code(), Some(1), "{}", shown(&out));
+    assert_eq!(verdict["findings"][0]["entry"], 0, "{verdict}");
+    assert_eq!((&verdict["size"], &verdict["root"]), (&sound["size"], &sound["root"]), "what follows stands");
+}
+
+/// Every form of export, in the eyes of others: Python's hashes for ours, four validators for FHIR, the schema of DICOM
+/// PS3.15 for ATNA.
+#[test]
+fn every_export_is_what_its_readers_expect() {
+    let mut site = Site::small();
+    site.more = QUICK.to_owned();
+    let (mut gateway, mut landing) = site.start();
+    accepted(site.ports.mllp, &hl7::observation("export-1", 1));
+    site.drained();
+    wait::until("a receipt", || receipts(&site).pop());
+    gateway.stop();
+    landing.stop();
+    let export = |format: &str| {
+        let out = site.wardgate(&["audit", "export", "--config", "gateway.toml", "--format", format]);
+        assert_eq!(out.status.code(), Some(0), "{}", shown(&out));
+        let file = site.dir.join(format!("export.{format}"));
+        std::fs::write(&file, &out.stdout).unwrap();
+        file
+    };
+    let receipts_file = kept(&site, "receipts.json");
+    let checked = |script: &str, arguments: &[&Path]| {
+        let script = peers::repository().join("tests/readers").join(script);
+        let mut all = vec![script.to_str().unwrap()];
+        all.extend(arguments.iter().map(|a| a.to_str().unwrap()));
+        let out = site::run(&peers::python(), &all, &site.dir);
+        assert!(out.status.success(), "{}", shown(&out));
+        println!("{}", String::from_utf8_lossy(&out.stdout));
+    };
+    checked("audit_proofs.py", &[&export("json"), &receipts_file]);
+    checked("audit_atna.py", &[&export("atna")]);
+    let events = std::fs::read_to_string(export("fhir")).unwrap();
+    assert!(events.lines().count() >= 4);
+    let file = site.dir.join("events.ndjson");
+    std::fs::write(&file, events).unwrap();
+    let out = peers::fhir_judge("validate.py", &[file.to_str().unwrap()]);
+    assert!(out.status.success(), "{}", shown(&out));
+}
