@@ -21,9 +21,10 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask test` needs.
-pub(crate) const FOR_TESTS: [Tool; 3] = [
+pub(crate) const FOR_TESTS: [Tool; 4] = [
     Tool { program: "mosquitto", package: "mosquitto", needed_for: "the MQTT source's tests" },
     Tool { program: "python3", package: "python3", needed_for: "the independent readers" },
+    Tool { program: "rsyslogd", package: "rsyslog-gnutls", needed_for: "the audit log's syslog test" },
     Tool { program: "curl", package: "curl", needed_for: "the FHIR endpoint's tests" },
 ];
 

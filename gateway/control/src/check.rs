@@ -25,7 +25,7 @@ use toml::de::{DeTable, DeValue};
 use self::certificates::Shown;
 use crate::document::{
     Audit, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, Operations,
-    PolicyFile,
+    PolicyFile, Syslog,
 };
 use crate::finding::Finding;
 use crate::mistakes;
@@ -158,7 +158,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     c.vain_routes(&table, &feeds, &destinations);
     c.listeners(&table, &feeds, web.as_ref(), operations.as_ref());
     if let Some(audit) = &audit {
-        c.audit(&table, audit);
+        c.audit(&table, audit, base);
     }
     if feeds.is_empty() {
         c.warn(0..0, "there is no feed: nothing will come in", "add [[feed]] with a name and [feed.mllp]");
@@ -228,20 +228,26 @@ impl Checker<'_> {
         self.read(value, name)
     }
 
-    /// The ranges of `[audit]`.
-    fn audit(&mut self, table: &DeTable<'_>, audit: &Audit) {
+    /// The ranges of `[audit]`, and its syslog server.
+    fn audit(&mut self, table: &DeTable<'_>, audit: &Audit, base: &Path) {
+        let section = table.get("audit");
+        let whole = section.map_or(0..0, Spanned::span);
+        let written = |setting: &str| {
+            let value = section.and_then(|s| s.get_ref().as_table()).and_then(|t| t.get(setting));
+            value.map_or_else(|| whole.clone(), Spanned::span)
+        };
         for (setting, value, range) in [
             ("checkpoint_entries", audit.checkpoint_entries, CHECKPOINT_ENTRIES),
             ("checkpoint_every_s", audit.checkpoint_every_s, CHECKPOINT_EVERY_S),
         ] {
             if !range.contains(&value) {
-                let span = table.get("audit").map_or(0..0, |section| {
-                    let setting = section.get_ref().as_table().and_then(|t| t.get(setting));
-                    setting.map_or_else(|| section.span(), Spanned::span)
-                });
                 let message = format!("{setting} is from {} to {}", range.start(), range.end());
-                self.error(span, message, None);
+                self.error(written(setting), message, None);
             }
+        }
+        if let Some(syslog) = &audit.syslog {
+            let span = written("syslog");
+            self.receiver(&syslog.receiver(), |_| span.clone(), base);
         }
     }
 
@@ -498,6 +504,10 @@ fn resolve(document: &mut Document, base: &Path) {
             let files = [&mut mqtt.password_file, &mut mqtt.ca, &mut mqtt.certificate, &mut mqtt.key];
             files.into_iter().flatten().for_each(fix);
         }
+    }
+    if let Some(Syslog { tls, .. }) = &mut document.audit.syslog {
+        fix(&mut tls.ca);
+        tls.certificate.iter_mut().chain(&mut tls.key).for_each(fix);
     }
     for destination in &mut document.destinations {
         if let Some(lakehouse) = &mut destination.lakehouse {

@@ -84,12 +84,55 @@ pub struct Audit {
     /// Otherwise after so many seconds, where anything has changed, 1 to 86,400.
     #[schemars(range(min = 1, max = 86_400))]
     pub checkpoint_every_s: u64,
+    /// A syslog server that gets every entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syslog: Option<Syslog>,
 }
 
 impl Default for Audit {
     fn default() -> Self {
         let pace = pipeline::Pace::default();
-        Self { checkpoint_entries: pace.entries, checkpoint_every_s: pace.every.as_secs() }
+        Self { checkpoint_entries: pace.entries, checkpoint_every_s: pace.every.as_secs(), syslog: None }
+    }
+}
+
+/// A syslog server over TLS (RFC 5425), in the format of RFC 5424. It gets every entry of the audit log, oldest first; one
+/// that is away holds up nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Syslog {
+    /// Where it listens: `host:port`. Port 6514 where none is given.
+    pub to: String,
+    /// TLS; there is no other way.
+    pub tls: forward::mllp::Tls,
+    /// What stands in a message.
+    #[serde(default)]
+    pub format: SyslogFormat,
+}
+
+/// What stands in a syslog message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SyslogFormat {
+    /// A line of `wardgate audit export`.
+    #[default]
+    Json,
+    /// The XML audit message of DICOM PS3.15 A.5, as IHE's ATNA wants it.
+    Atna,
+}
+
+/// IANA's port of syslog over TLS.
+const SYSLOG_PORT_DEFAULT: u16 = 6514;
+
+impl Syslog {
+    /// As the room that dials takes it: a host, a port and TLS.
+    pub fn receiver(&self) -> forward::mllp::Config {
+        let names_port = match self.to.strip_prefix('[') {
+            Some(rest) => rest.contains("]:"),
+            None => self.to.contains(':'),
+        };
+        let to = if names_port { self.to.clone() } else { format!("{}:{SYSLOG_PORT_DEFAULT}", self.to) };
+        forward::mllp::Config { tls: Some(self.tls.clone()), ..forward::mllp::Config::to(&to) }
     }
 }
 

@@ -375,6 +375,40 @@ fn the_published_schema_is_current() {
     );
 }
 
+#[test]
+fn the_audit_log_s_witnesses_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let told = |audit: &str| {
+        let text = format!("[gateway]\nid = \"ward-3\"\n{audit}");
+        let findings = check("g.toml", &text, dir.path()).err().unwrap_or_default();
+        findings.into_iter().map(|f| f.message).collect::<Vec<_>>()
+    };
+    assert_eq!(told("[audit]\ncheckpoint_entries = 1\ncheckpoint_every_s = 86400\n"), Vec::<String>::new());
+    let both = told("[audit]\ncheckpoint_entries = 0\ncheckpoint_every_s = 86401\n");
+    assert_eq!(both, ["checkpoint_entries is from 1 to 10000", "checkpoint_every_s is from 1 to 86400"]);
+    let syslog = |to: &str, ca: &str| {
+        told(&format!(
+            "[audit.syslog]\nto = \"{to}\"\nformat = \"atna\"\n[audit.syslog.tls]\nca = \"{ca}\"\n"
+        ))
+    };
+    let [no_ca] = syslog("siem.example", "missing.pem").try_into().unwrap();
+    assert!(no_ca.contains("missing.pem"), "{no_ca}");
+    assert!(syslog("https://siem.example", "missing.pem").iter().any(|m| m.contains("more than a host")));
+    let in_the_clear = told("[audit.syslog]\nto = \"siem.example\"\n");
+    assert!(in_the_clear.iter().any(|m| m.contains("tls")), "{in_the_clear:?}");
+    for (to, dialled) in [
+        ("siem.example", "siem.example:6514"),
+        ("siem.example:1", "siem.example:1"),
+        ("[::1]", "[::1]:6514"),
+        ("[::1]:7", "[::1]:7"),
+    ] {
+        let text = format!("to = \"{to}\"\n[tls]\nca = \"ca.pem\"\n");
+        let syslog: crate::Syslog = toml::from_str(&text).unwrap();
+        assert_eq!(syslog.receiver().to, dialled);
+    }
+}
+
 /// What the empty pages tell a person to write is what the document takes.
 #[test]
 fn the_examples_of_the_pages_are_documents() {

@@ -15,6 +15,7 @@ mod metrics;
 mod operations;
 mod product;
 mod simulate;
+mod syslog;
 mod wiring;
 
 use std::process::ExitCode;

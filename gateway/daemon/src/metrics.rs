@@ -269,6 +269,21 @@ impl Collector for Snapshot {
             false,
             witnessed.iter().map(|w| (witness(w), u64::from(w.failing.is_none()))),
         )?;
+        let syslog = self.0.syslog.as_ref().map(crate::syslog::Board::status);
+        family(
+            e,
+            "wardgate_audit_syslog_up",
+            "1 while the syslog server of the audit log is connected",
+            false,
+            syslog.iter().map(|s| (Vec::new(), u64::from(s.connected))),
+        )?;
+        family(
+            e,
+            "wardgate_audit_syslog_sent",
+            "Entries of the audit log that were sent to the syslog server",
+            true,
+            syslog.iter().map(|s| (Vec::new(), s.sent)),
+        )?;
         let one = |value: u64| std::iter::once((Vec::new(), value));
         family(
             e,

@@ -124,7 +124,13 @@ async fn status(State(gateway): Shared) -> Response {
     match serde_json::to_value(gateway.status()) {
         Ok(mut status) => {
             if let Some(status) = status.as_object_mut() {
-                status.insert("audit".to_owned(), json!({ "witnessed": gateway.pipeline.witnessed() }));
+                status.insert(
+                    "audit".to_owned(),
+                    json!({
+                        "witnessed": gateway.pipeline.witnessed(),
+                        "syslog": gateway.syslog.as_ref().map(crate::syslog::Board::status),
+                    }),
+                );
             }
             Json(status).into_response()
         }

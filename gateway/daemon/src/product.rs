@@ -15,6 +15,7 @@ use web::{
 
 use crate::claim::Claim;
 use crate::feeds::FeedHandle;
+use crate::syslog;
 
 /// Connecting for longer than this is worth a word.
 const CONNECTING_MICROS: i64 = 10_000_000;
@@ -40,6 +41,8 @@ pub(crate) struct Gateway {
     pub(crate) targets: Vec<Target>,
     pub(crate) claim: Claim,
     pub(crate) claiming: Mutex<()>,
+    /// How the syslog server of the audit log stands, where there is one.
+    pub(crate) syslog: Option<syslog::Board>,
 }
 
 impl Gateway {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use audit::export::syslog::Body;
 use control::Checked;
 use forward::check::Outcome;
 use forward::{AnyDestination, Destination as _};
@@ -24,6 +25,7 @@ use crate::claim::Claim;
 use crate::feeds::{FeedHandle, SourceHandle};
 use crate::operations;
 use crate::product::{Gateway, Target};
+use crate::syslog::{self, Relay};
 
 /// Nobody but the daemon's own user has any business there.
 const DATA_DIR_MODE: u32 = 0o700;
@@ -49,6 +51,7 @@ pub(crate) struct Built {
     control: UnixListener,
     web: web::Server,
     connections: TaskTracker,
+    relay: Option<Relay>,
 }
 
 /// Opens, binds and loads everything that can fail, before anything runs.
@@ -118,6 +121,8 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         operations::bind(listen).await.with_context(|| format!("operations cannot listen on {listen}"))?;
     let control = operations::bind_control(&data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
+    let relay =
+        document.audit.syslog.as_ref().map(|syslog| relay(syslog, &id, &spool, &clock)).transpose()?;
     let claim = Claim::prepare(pipeline.handle().journal().clone()).await?;
     let gateway = Arc::new(Gateway {
         id,
@@ -129,11 +134,32 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         targets,
         claim,
         claiming: Mutex::new(()),
+        syslog: relay.as_ref().map(|relay| relay.board.clone()),
     });
     applied::note(&gateway, &document, &policies).await?;
     let product: Arc<dyn web::Product> = Arc::<Gateway>::clone(&gateway);
     let web = web::Server::bind(&document.web, &data_dir, clock, product).await?;
-    Ok(Built { spool, gateway, pipeline, sources, operations, control, web, connections })
+    Ok(Built { spool, gateway, pipeline, sources, operations, control, web, connections, relay })
+}
+
+fn relay(
+    syslog: &control::Syslog,
+    gateway: &Slug,
+    spool: &Arc<Spool>,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Relay> {
+    let body = match syslog.format {
+        control::SyslogFormat::Json => Body::Json,
+        control::SyslogFormat::Atna => Body::Atna,
+    };
+    Ok(Relay {
+        gateway: gateway.clone(),
+        dialler: syslog.receiver().dialler().context("the syslog server of [audit]")?,
+        body,
+        spool: Arc::clone(spool),
+        clock: Arc::clone(clock),
+        board: syslog::Board::default(),
+    })
 }
 
 async fn open_spool(
@@ -180,7 +206,7 @@ impl Built {
 
     /// Runs until stopped, then stops in order: sources, intake, delivery, pages, logs.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { spool, gateway, pipeline, sources, operations, control, web, connections } = self;
+        let Self { spool, gateway, pipeline, sources, operations, control, web, connections, relay } = self;
         audit(&gateway, AuditAction::Started).await?;
         let intake = pipeline.handle().intake();
         let (stop_sources, stop_pipeline, stop_pages) =
@@ -204,6 +230,9 @@ impl Built {
         drop(page_tasks.spawn(web.run(stop_pages.clone())));
         drop(page_tasks.spawn(try_destinations(Arc::clone(&gateway), stop_pages.clone())));
         drop(page_tasks.spawn(renew_certificates(Arc::clone(&gateway), stop_pages.clone())));
+        if let Some(relay) = relay {
+            drop(page_tasks.spawn(relay.run(stop_pages.clone())));
+        }
         page_tasks.close();
 
         stop.cancelled().await;

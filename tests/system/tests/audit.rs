@@ -12,6 +12,7 @@ use std::process::Output;
 
 use serde_json::Value;
 use system_tests::mllp::accepted;
+use system_tests::process::Process;
 use system_tests::site::{self, Site, shown};
 use system_tests::{hl7, peers, wait};
 
@@ -193,4 +194,67 @@ fn every_export_is_what_its_readers_expect() {
     std::fs::write(&file, events).unwrap();
     let out = peers::fhir_judge("validate.py", &[file.to_str().unwrap()]);
     assert!(out.status.success(), "{}", shown(&out));
+}
+
+/// Debian's rsyslog, over mutual TLS: it gets every entry, and while it is away nothing else waits.
+#[test]
+fn a_syslog_server_gets_every_entry_and_holds_up_nothing_while_it_is_away() {
+    let mut site = Site::small();
+    let port = site::free_port();
+    let received = site.dir.join("syslog/received");
+    std::fs::create_dir_all(site.dir.join("syslog")).unwrap();
+    site.more = format!(
+        "{QUICK}[audit.syslog]\nto = \"127.0.0.1:{port}\"\n[audit.syslog.tls]\nca = \"certificates/ca.pem\"\n\
+         certificate = \"certificates/gateway.pem\"\nkey = \"certificates/gateway.key.pem\"\nmin_version = \"1.2\"\n"
+    );
+    let at = |name: &str| site.certificate(name).to_str().unwrap().to_owned();
+    let configuration = format!(
+        "global(workDirectory=\"{dir}\" defaultNetstreamDriverCAFile=\"{ca}\" \
+         defaultNetstreamDriverCertFile=\"{cert}\" defaultNetstreamDriverKeyFile=\"{key}\")\n\
+         module(load=\"imtcp\" streamDriver.name=\"gtls\" streamDriver.mode=\"1\" streamDriver.authMode=\"x509/certvalid\")\n\
+         input(type=\"imtcp\" port=\"{port}\")\n\
+         template(name=\"all\" type=\"string\" string=\"%pri% %protocol-version% %hostname% %app-name% %msgid% %structured-data% %msg%\\n\")\n\
+         action(type=\"omfile\" file=\"{received}\" template=\"all\")\n",
+        dir = site.dir.join("syslog").display(),
+        ca = at("ca.pem"),
+        cert = at("landing.pem"),
+        key = at("landing.key.pem"),
+        received = received.display(),
+    );
+    std::fs::write(site.dir.join("rsyslog.conf"), configuration).unwrap();
+    let server = |site: &Site| {
+        let pid = site.dir.join("syslog/pid");
+        let arguments = ["-n", "-f", "rsyslog.conf", "-i", pid.to_str().unwrap()];
+        Process::start("rsyslog", Path::new("/usr/sbin/rsyslogd"), &arguments, &site.dir, &site.logs())
+    };
+    let (mut gateway, mut landing) = site.start();
+    let syslog = |site: &Site| site.status().map(|s| s["audit"]["syslog"].clone()).unwrap_or_default();
+    wait::until("it says that the server is away", || syslog(&site)["failing"].as_str().map(str::to_owned));
+    accepted(site.ports.mllp, &hl7::observation("syslog-1", 1));
+    site.drained();
+    let mut first = server(&site);
+    let lines = || std::fs::read_to_string(&received).unwrap_or_default();
+    let has = |action: &str| lines().lines().filter(|l| l.contains(&format!(" wardgate {action} "))).count();
+    wait::until("what was there before", || (has("started") == 1).then_some(()));
+    assert!(syslog(&site)["connected"] == true, "{:?}", syslog(&site));
+    for line in lines().lines().filter(|l| l.contains(" wardgate ")) {
+        let json = line.split_once('{').map(|(_, rest)| format!("{{{rest}")).unwrap();
+        let entry: Value = serde_json::from_str(&json).unwrap();
+        assert!(line.contains(&format!("[audit@32473 index=\"{}\"", entry["index"])), "{line}");
+        assert!(line.contains(" 1 ward-3 wardgate "), "{line}");
+    }
+    // It is killed; what is audited meanwhile comes later, and nothing of before is missing.
+    wait::until("settled", || (syslog(&site)["sent"].as_u64()? >= 4).then_some(()));
+    first.kill();
+    gateway.stop();
+    let mut gateway = site.start_gateway();
+    let mut second = server(&site);
+    wait::until("what came meanwhile", || (has("stopped") >= 1 && has("started") >= 2).then_some(()));
+    gateway.stop();
+    landing.stop();
+    let indices: std::collections::BTreeSet<u64> =
+        lines().lines().filter_map(|l| l.split_once("index=\"")?.1.split('"').next()?.parse().ok()).collect();
+    let last = *indices.last().unwrap();
+    assert_eq!(indices.len() as u64, last + 1, "without a gap: {indices:?}");
+    second.stop();
 }

@@ -108,7 +108,7 @@ impl Checker<'_> {
         }
     }
 
-    fn receiver(
+    pub(super) fn receiver(
         &mut self,
         mllp: &forward::mllp::Config,
         within: impl Fn(&[&str]) -> Range<usize>,
