@@ -238,7 +238,7 @@ impl Built {
         stop.cancelled().await;
         stop_sources.cancel();
         source_tasks.wait().await;
-        intake.close();
+        intake.close().await;
         stop_pipeline.cancel();
         pipeline_tasks.wait().await;
         stop_pages.cancel();

@@ -78,7 +78,7 @@ pub struct Closing {
 pub trait Append: Send + Sync {
     /// Adds bytes; returns when there is room for more. Not cancel safe: after a cancelled push, drop.
     fn push<'a>(&'a mut self, chunk: &'a [u8]) -> BoxFuture<'a, Result<(), Refusal>>;
-    /// Makes the record durable.
+    /// Makes the record durable. The future, once polled, goes on where it is dropped.
     fn commit(self: Box<Self>, closing: Closing) -> BoxFuture<'static, Result<Receipt, Refusal>>;
 }
 
@@ -99,8 +99,8 @@ impl Writer {
         self.0.push(chunk).await
     }
 
-    /// Makes the record durable and says so with a [`Receipt`]. Cancelling leaves it open whether the record
-    /// exists: the peer will resend and be recognised.
+    /// Makes the record durable and says so with a [`Receipt`]. Once begun it runs to its end, also where the caller
+    /// lets go of it: then nobody hears of the receipt, and the peer that sends again is recognised.
     ///
     /// # Errors
     /// [`Refusal`]; nothing was stored.

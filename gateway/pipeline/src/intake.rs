@@ -1,8 +1,14 @@
 //! The door: from a source's bytes to a receipt.
+//!
+//! **Invariant.** A commit that has begun runs to its end, whatever becomes of the source that waits for it: its claim on
+//! the identity is settled by the record or by the log's refusal, never by a source that let go while the log was
+//! writing. Otherwise the resend that follows would be a second record.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use model::{
@@ -11,6 +17,8 @@ use model::{
 };
 use serde_bytes::ByteBuf;
 use spool::{Appender, Entry, Keys, Log, Spool};
+use tokio::runtime::Handle as Runtime;
+use tokio_util::task::TaskTracker;
 
 use crate::faults::Faults;
 use crate::seen::{Claim, Key, Link, Seen, Verdict};
@@ -26,6 +34,8 @@ struct Inner {
     seen: Seen,
     faults: Faults,
     stopping: AtomicBool,
+    /// Commits that nobody waits for any more.
+    left: TaskTracker,
 }
 
 /// A feed: where its records go, and when the last one began, in microseconds; 0 for never.
@@ -41,7 +51,8 @@ impl LogIntake {
             .into_iter()
             .map(|(name, lane)| (name, Taken { lane, last_at: AtomicI64::new(0) }))
             .collect();
-        Self(Arc::new(Inner { spool, feeds, seen, faults, stopping: AtomicBool::new(false) }))
+        let (stopping, left) = (AtomicBool::new(false), TaskTracker::new());
+        Self(Arc::new(Inner { spool, feeds, seen, faults, stopping, left }))
     }
 
     /// When the feed's last record began to arrive, since the start.
@@ -50,9 +61,12 @@ impl LogIntake {
         (micros != 0).then(|| Timestamp::from_micros(micros))
     }
 
-    /// From now on every record is refused with [`Refusal::Stopping`]; what is being committed still is.
-    pub fn close(&self) {
+    /// From now on every record is refused with [`Refusal::Stopping`]; what is being committed still is. Returns when
+    /// also the commits that their sources let go of have come to their end.
+    pub async fn close(&self) {
         self.0.stopping.store(true, Ordering::Release);
+        self.0.left.close();
+        self.0.left.wait().await;
     }
 }
 
@@ -97,7 +111,34 @@ impl Append for RecordWriter {
     }
 
     fn commit(self: Box<Self>, closing: Closing) -> BoxFuture<'static, Result<Receipt, Refusal>> {
-        Box::pin(self.into_record(closing))
+        let (left, runtime) = (self.inner.left.clone(), Runtime::try_current().ok());
+        Box::pin(ToTheEnd { running: Some(Box::pin(self.into_record(closing))), left, runtime })
+    }
+}
+
+/// A commit. Dropped before its end, it goes on as a task.
+struct ToTheEnd {
+    running: Option<BoxFuture<'static, Result<Receipt, Refusal>>>,
+    left: TaskTracker,
+    runtime: Option<Runtime>,
+}
+
+impl Future for ToTheEnd {
+    type Output = Result<Receipt, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(running) = &mut self.running else { return Poll::Pending };
+        let outcome = std::task::ready!(running.as_mut().poll(context));
+        self.running = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for ToTheEnd {
+    fn drop(&mut self) {
+        if let (Some(running), Some(runtime)) = (self.running.take(), &self.runtime) {
+            drop(self.left.spawn_on(running, runtime));
+        }
     }
 }
 

@@ -406,7 +406,7 @@ async fn a_closed_door_refuses_and_documents_survive() {
     let gateway = TestBox::start(dir.path(), vec![feed("adt", None)], vec![]).await;
     gateway.handle.journal().put_document("accounts", b"one".to_vec()).await.unwrap();
     gateway.handle.journal().put_document("accounts", b"two".to_vec()).await.unwrap();
-    gateway.handle.intake().close();
+    gateway.handle.intake().close().await;
     let provenance = Provenance {
         feed: slug("adt"),
         peer: String::new(),

@@ -1,7 +1,12 @@
 //! What is known of senders from their records: ids that come again with other content, and sequence numbers. Both
 //! survive a restart, with the state store and without it.
 
-use model::{Closing, FaultKind, Flag, Format, Identity, Intake as _, LinkPosition, Provenance, Timestamp};
+use std::task::Poll;
+
+use model::{
+    BoxFuture, Closing, FaultKind, Flag, Format, Identity, Intake as _, LinkPosition, Provenance, Receipt,
+    Refusal, Timestamp,
+};
 
 use super::support::{TestBox, feed, slug};
 use crate::*;
@@ -16,6 +21,17 @@ fn identity(text: &str) -> Identity {
 
 /// A record of this control id with this body; `number` on the one link.
 async fn take(gateway: &TestBox, control: &str, body: &str, number: Option<i64>) -> (RecordId, bool) {
+    let receipt = commit(gateway, control, body, number).await.await.unwrap();
+    (receipt.id, receipt.duplicate.is_some())
+}
+
+/// As [`take`], up to the commit.
+async fn commit(
+    gateway: &TestBox,
+    control: &str,
+    body: &str,
+    number: Option<i64>,
+) -> BoxFuture<'static, Result<Receipt, Refusal>> {
     let provenance = Provenance {
         feed: slug("adt"),
         peer: "10.0.0.1:4711".into(),
@@ -32,8 +48,7 @@ async fn take(gateway: &TestBox, control: &str, body: &str, number: Option<i64>)
         sequenced: number.map(|last| LinkPosition { link: identity("link"), last }),
         ..Closing::default()
     };
-    let receipt = writer.commit(closing).await.unwrap();
-    (receipt.id, receipt.duplicate.is_some())
+    Box::pin(writer.commit(closing))
 }
 
 async fn flags(gateway: &TestBox, id: RecordId) -> Vec<Flag> {
@@ -112,5 +127,32 @@ async fn the_last_sequence_number_of_a_link_survives_with_its_record() {
     std::fs::remove_dir_all(dir.path().join("spool/state")).unwrap();
     let gateway = TestBox::start(dir.path(), feeds(), vec![]).await;
     assert_eq!(last(&gateway), Some(8), "read back from the log");
+    gateway.stop().await;
+}
+
+/// Polls it once; whether it is still under way.
+async fn begin<T>(commit: &mut BoxFuture<'static, T>) -> bool {
+    std::future::poll_fn(|context| Poll::Ready(commit.as_mut().poll(context).is_pending())).await
+}
+
+/// A connection breaks, a task is cancelled: whoever waits for a commit may let go of it at any time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_lets_go_of_a_commit_makes_no_second_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = TestBox::start(dir.path(), vec![feed("adt", None)], vec![]).await;
+    for n in 1..=20 {
+        let body = format!("body {n}");
+        let mut begun = commit(&gateway, "A", &body, Some(n)).await;
+        assert!(begin(&mut begun).await, "it waits for the disk");
+        drop(begun);
+        let (id, duplicate) = take(&gateway, "A", &body, Some(n)).await;
+        assert_eq!((id.seq, duplicate), (u64::try_from(n).unwrap(), true));
+    }
+    // A stop waits for it.
+    let mut begun = commit(&gateway, "B", "last", None).await;
+    assert!(begin(&mut begun).await);
+    drop(begun);
+    gateway.handle.intake().close().await;
+    assert_eq!(*gateway.handle.spool().lane(Lane::Clinical).durable().borrow(), 21);
     gateway.stop().await;
 }
