@@ -45,6 +45,7 @@ fn record(seq: u64) -> Released {
         message_type: Some("ORU^R01^ORU_R01".into()),
         control_id: Some(format!("C{seq}")),
         observations: Vec::new(),
+        charset: None,
         payload: ByteBuf::from(payload),
         rules: vec![("treatment".into(), 1)],
     }

@@ -55,6 +55,7 @@ pub(crate) fn record(seq: Seq) -> Released {
         message_type: Some("ORU^R01".into()),
         control_id: Some(format!("C{seq}")),
         observations: Vec::new(),
+        charset: seq.is_multiple_of(2).then(|| "8859/1".into()),
         payload: ByteBuf::from(format!(
             "MSH|^~\\&|LAB|H|EHR|H|20261124083000||ORU^R01^ORU_R01|C{seq}|P|2.5.1\rPID|1||{seq}\r\
              OBX|1|NM|8867-4^Heart rate^LN||{seq}|/min^^UCUM|||||F\r"

@@ -117,6 +117,7 @@ impl Gateway {
                 message_type: None,
                 control_id: None,
                 observations: Vec::new(),
+                charset: None,
                 payload: ByteBuf::from(payload),
                 rules: Vec::new(),
             });

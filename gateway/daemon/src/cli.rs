@@ -307,9 +307,8 @@ pub(crate) enum Hl7 {
     /// Messages to JSON lines.
     #[command(long_about = crate::commands::HL7_PARSE_HELP)]
     Parse {
-        /// The character set of the input, whatever MSH-18 says: 8859/1, UNICODE UTF-8, WINDOWS-1252, GB 18030-2000, …
-        #[arg(long, value_name = "NAME")]
-        charset: Option<Charset>,
+        #[command(flatten)]
+        source: Source,
     },
     /// Messages to the acknowledgements they would get.
     Ack,
@@ -321,6 +320,8 @@ pub(crate) enum Hl7 {
         /// Account also for where every value went.
         #[arg(long, requires = "report")]
         trace: bool,
+        #[command(flatten)]
+        source: Source,
         /// The zone of times that name none.
         #[arg(long, value_name = "+HHMM", default_value = "+0000", allow_hyphen_values = true)]
         zone: String,
@@ -335,7 +336,17 @@ pub(crate) enum Hl7 {
         /// The feed, where there are several.
         #[arg(long)]
         feed: Option<Slug>,
+        #[command(flatten)]
+        source: Source,
     },
+}
+
+/// What messages that come in as a file are known to be in.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Source {
+    /// The character set of the input, whatever MSH-18 says: 8859/1, UNICODE UTF-8, WINDOWS-1252, GB 18030-2000, …
+    #[arg(long, value_name = "NAME")]
+    pub(crate) charset: Option<Charset>,
 }
 
 /// What a filter reads.

@@ -13,6 +13,8 @@ pub(crate) struct Shape {
     /// As sent.
     pub(crate) control_id: Option<String>,
     pub(crate) observations: Vec<Observation>,
+    /// What the payload is to be read in, of HL7 v2.
+    pub(crate) charset: Option<String>,
     pub(crate) payload: Vec<u8>,
     pub(crate) rules: Vec<(String, u32)>,
 }
@@ -41,6 +43,7 @@ pub(crate) fn enclose(shape: Shape, policy: &Compiled, context: &Context<'_>) ->
         message_type: shape.message_type,
         control_id,
         observations: shape.observations,
+        charset: shape.charset,
         payload: ByteBuf::from(shape.payload),
         rules: shape.rules,
     })

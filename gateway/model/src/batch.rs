@@ -105,6 +105,10 @@ pub struct Released {
     pub control_id: Option<String>,
     /// Decoded device values; HL7 is decoded at the landing from `payload`.
     pub observations: Vec<Observation>,
+    /// HL7 v2: the character set that `payload` is to be read in, as table 0211 names it; it stands before MSH-18.
+    /// `None` from a gateway that does not say it yet.
+    #[serde(default)]
+    pub charset: Option<String>,
     /// The released bytes.
     pub payload: ByteBuf,
     /// Value-free receipt: how many values each rule touched, by rule name, sorted.

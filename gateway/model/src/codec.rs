@@ -110,6 +110,31 @@ mod tests {
         }
     }
 
+    /// An older gateway says nothing of the character set; a landing takes its batches as before.
+    #[test]
+    fn a_record_of_an_older_gateway_is_read() {
+        let record = Released {
+            seq: 1,
+            origin: None,
+            feed: "adt".parse().unwrap(),
+            format: Format::Hl7v2,
+            received_at: None,
+            peer: None,
+            channel: None,
+            message_type: None,
+            control_id: None,
+            observations: Vec::new(),
+            charset: Some("8859/1".into()),
+            payload: ByteBuf::from("MSH|"),
+            rules: Vec::new(),
+        };
+        let mut map = ciborium::Value::serialized(&record).unwrap().into_map().unwrap();
+        map.retain(|(key, _)| key.as_text() != Some("charset"));
+        let mut older = Vec::new();
+        ciborium::into_writer(&ciborium::Value::Map(map), &mut older).unwrap();
+        assert_eq!(decode::<Released>(&older).unwrap(), Released { charset: None, ..record });
+    }
+
     #[test]
     fn a_claimed_length_does_not_allocate() {
         // An array of 2^62 elements, a byte string of 2^62 bytes: refused, not allocated.

@@ -168,6 +168,14 @@ pub(crate) struct Hold {
     pub(crate) payload: Bytes,
 }
 
+/// What a person made of a held record.
+#[derive(Debug)]
+pub(crate) struct Edited {
+    pub(crate) bytes: Bytes,
+    /// What the record's feed is configured to be in: the copy is read as the feed's messages are.
+    pub(crate) charset: Option<hl7::Charset>,
+}
+
 /// The held log and its index; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
@@ -314,6 +322,13 @@ impl Held {
         Err(Error::HeldDamaged)
     }
 
+    /// The feed of a held record.
+    pub(crate) fn feed(&self, destination: &Slug, id: RecordId) -> Result<Slug, Error> {
+        let seq = self.find(destination, id)?;
+        let index = self.index();
+        index.open.get(&seq).map(|open| open.item.feed.clone()).ok_or(Error::HeldDamaged)
+    }
+
     /// Sends a held record on its way again: a new record with the same (or the edited) bytes, for this
     /// destination alone. The subject's later held records follow in their order. Today's policy decides again;
     /// what it still cannot release is held again under its new name. An edited copy that cannot be read as what it
@@ -322,15 +337,15 @@ impl Held {
         &self,
         destination: &Slug,
         id: RecordId,
-        edited: Option<Bytes>,
+        edited: Option<Edited>,
         actor: &str,
     ) -> Result<Vec<RecordId>, Error> {
         let first = self.find(destination, id)?;
         let mut edited = match edited {
             None => None,
-            Some(bytes) => {
+            Some(edited) => {
                 let (_, envelope, _) = self.read(first).await?;
-                Some((readable_as(envelope.provenance.format, &bytes)?, bytes))
+                Some((edited.readable_as(envelope.provenance.format)?, edited.bytes))
             }
         };
         let followers: Vec<Seq> = {
@@ -411,17 +426,19 @@ async fn append(log: &Log, entry: &HeldEntry, payload: &[u8]) -> Result<Seq, Err
     Ok(log.append(codec::encode(entry)?, payload).await?)
 }
 
-/// What an edited copy is. What was no message must be one now that a person has mended it.
-fn readable_as(format: Format, edited: &Bytes) -> Result<Format, Error> {
-    let unreadable = |why: String| Error::EditUnreadable { why };
-    match format {
-        Format::Hl7v2 | Format::Unparsed => hl7::Message::decode(edited.clone(), None)
-            .map(|_| Format::Hl7v2)
-            .map_err(|error| unreadable(error.to_string())),
-        Format::Fhir if fhir::resource_type(edited).is_none() => {
-            Err(unreadable("not a resource of FHIR R4 as JSON".to_owned()))
+impl Edited {
+    /// What an edited copy is. What was no message must be one now that a person has mended it.
+    fn readable_as(&self, format: Format) -> Result<Format, Error> {
+        let unreadable = |why: String| Error::EditUnreadable { why };
+        match format {
+            Format::Hl7v2 | Format::Unparsed => hl7::Message::decode(self.bytes.clone(), self.charset)
+                .map(|_| Format::Hl7v2)
+                .map_err(|error| unreadable(error.to_string())),
+            Format::Fhir if fhir::resource_type(&self.bytes).is_none() => {
+                Err(unreadable("not a resource of FHIR R4 as JSON".to_owned()))
+            }
+            Format::Fhir | Format::Device(_) => Ok(format),
         }
-        Format::Fhir | Format::Device(_) => Ok(format),
     }
 }
 

@@ -59,7 +59,7 @@ use cursor::{Cursor, Cursors};
 use delivery::Delivery;
 use faults::Faults;
 use gate::Gate;
-use held::Held;
+use held::{Edited, Held};
 use journal::Beginning;
 use marks::Marks;
 use retention::Retention;
@@ -440,6 +440,13 @@ impl Handle {
         edited: Option<Bytes>,
         actor: &str,
     ) -> Result<Vec<RecordId>, Error> {
+        let edited = match edited {
+            None => None,
+            Some(bytes) => {
+                let feed = self.held.feed(destination, id)?;
+                Some(Edited { bytes, charset: self.feeds.get(&feed).and_then(|feed| feed.charset) })
+            }
+        };
         self.held.release(destination, id, edited, actor).await
     }
 

@@ -58,8 +58,8 @@ struct Line {
     txn: Option<Txn>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     add: Option<Add>,
-    #[serde(default, skip_serializing)]
-    meta_data: Option<IgnoredAny>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meta_data: Option<serde_json::Value>,
     #[serde(default, skip_serializing)]
     protocol: Option<IgnoredAny>,
 }
@@ -72,6 +72,8 @@ pub(crate) struct Draft {
     /// `txn` actions by application id.
     pub(crate) txns: BTreeMap<String, i64>,
     pub(crate) adds: Vec<Add>,
+    /// The table's metadata from this version on, where that changes: more columns.
+    pub(crate) metadata: Option<serde_json::Value>,
     /// Goes into `userMetadata`, which every engine shows in a table's history.
     pub(crate) note: Option<String>,
 }
@@ -79,11 +81,14 @@ pub(crate) struct Draft {
 impl Draft {
     /// The entry as bytes.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let appends = self.metadata.is_none();
+        let (operation, parameter) =
+            if appends { ("WRITE", ("mode", "Append")) } else { ("ADD COLUMNS", ("mode", "Add")) };
         let info = Info {
             timestamp: self.timestamp_ms,
-            operation: "WRITE".to_owned(),
-            operation_parameters: BTreeMap::from([("mode".to_owned(), "Append".into())]),
-            is_blind_append: true,
+            operation: operation.to_owned(),
+            operation_parameters: BTreeMap::from([(parameter.0.to_owned(), parameter.1.into())]),
+            is_blind_append: appends,
             engine_info: concat!("wardgate-landing/", env!("CARGO_PKG_VERSION")).to_owned(),
             user_metadata: self.note.clone(),
         };
@@ -94,6 +99,9 @@ impl Draft {
             Ok(())
         };
         line(Line { commit_info: Some(info), ..Line::default() })?;
+        if let Some(metadata) = &self.metadata {
+            line(Line { meta_data: Some(metadata.clone()), ..Line::default() })?;
+        }
         for (app_id, version) in &self.txns {
             let txn =
                 Txn { app_id: app_id.clone(), version: *version, last_updated: Some(self.timestamp_ms) };
@@ -153,6 +161,7 @@ mod tests {
             timestamp_ms: 5,
             txns: BTreeMap::from([("wg|a|b".into(), 9)]),
             adds: vec![add.clone()],
+            metadata: None,
             note: Some(r#"{"a":"\n"}"#.into()),
         };
         let bytes = draft.encode().unwrap();
@@ -160,6 +169,8 @@ mod tests {
         let commit = Commit::decode(&bytes, 1).unwrap();
         assert_eq!(commit.txns, [("wg|a|b".to_owned(), 9)]);
         assert_eq!((commit.adds, commit.note, commit.structural), (vec![add], draft.note, false));
+        let wider = Draft { metadata: Some(serde_json::json!({ "id": "x" })), ..Draft::default() };
+        assert!(Commit::decode(&wider.encode().unwrap(), 1).unwrap().structural);
     }
 
     #[test]

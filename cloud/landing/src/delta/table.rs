@@ -14,7 +14,8 @@ use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::parquet::errors::ParquetError;
 use deltalake_core::protocol::SaveMode;
 use deltalake_core::{DeltaTable, DeltaTableError, ensure_table_uri};
-use model::Timestamp;
+use model::{Clock, Timestamp};
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::durable::{Durable, make_folder};
@@ -25,6 +26,8 @@ use super::schema::Schema;
 
 /// A checkpoint is written after this many commits, so that opening a table reads at most as many entries.
 pub(crate) const CHECKPOINT_COMMITS: u64 = 100;
+/// How often a change of a table's columns is tried again when another writer was faster.
+const RACES_MAX: u32 = 20;
 /// Table property with the label of the policy whose releases a root takes.
 const POLICY_PROPERTY: &str = "wardgate.policy";
 /// Highest writer version whose demands an append meets (Delta protocol, "Requirements for Writers"); above it
@@ -125,6 +128,7 @@ pub(crate) enum Committed {
 pub(crate) struct Table {
     schema: &'static Schema,
     policy: String,
+    clock: Arc<dyn Clock>,
     log: LogStoreRef,
     store: Arc<dyn ObjectStore>,
     version: u64,
@@ -142,8 +146,14 @@ fn log_store(root: &FsPath, table: &str) -> Result<LogStoreRef, Error> {
 }
 
 impl Table {
-    /// Opens the table below `root`, or makes it. Several replicas may do so at once.
-    pub(crate) async fn open(root: &FsPath, schema: &'static Schema, policy: &str) -> Result<Self, Error> {
+    /// Opens the table below `root`, or makes it; columns that one made earlier lacks are added to it. Several
+    /// replicas may do so at once.
+    pub(crate) async fn open(
+        root: &FsPath,
+        schema: &'static Schema,
+        policy: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
         make_folder(root).map_err(|e| StoreError::Generic { store: "Durable", source: Box::new(e) })?;
         let log = log_store(root, schema.table)?;
         let store = log.object_store(None);
@@ -160,6 +170,7 @@ impl Table {
         let mut table = Self {
             schema,
             policy: policy.to_owned(),
+            clock,
             log,
             store,
             version: 0,
@@ -267,13 +278,26 @@ impl Table {
     }
 
     async fn reload(&mut self) -> Result<(), Error> {
-        let state = replay(self.store.as_ref()).await?;
-        let mut table = DeltaTable::new(Arc::clone(&self.log));
-        table.load_version(state.version).await?;
-        check(&table, self.schema, &self.policy)?;
-        self.version = state.version;
-        self.txns = state.txns;
-        Ok(())
+        for _ in 0..RACES_MAX {
+            let state = replay(self.store.as_ref()).await?;
+            let mut table = DeltaTable::new(Arc::clone(&self.log));
+            table.load_version(state.version).await?;
+            let missing = check(&table, self.schema, &self.policy)?;
+            self.version = state.version;
+            self.txns = state.txns;
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let metadata = Some(widened(&table, self.schema, &missing)?);
+            let timestamp_ms = self.clock.now().micros().div_euclid(1000);
+            if let Committed::As(version) =
+                self.commit(&Draft { timestamp_ms, metadata, ..Draft::default() }).await?
+            {
+                tracing::info!(table = self.schema.table, version, columns = ?missing, "columns were added");
+                return Ok(());
+            }
+        }
+        Err(Error::Crowded(RACES_MAX))
     }
 }
 
@@ -309,12 +333,13 @@ async fn create(log: &LogStoreRef, schema: &Schema, policy: &str) -> Result<(), 
     }
 }
 
-/// Whether rows of ours can be appended to the table as it is now.
-fn check(table: &DeltaTable, schema: &Schema, policy: &str) -> Result<(), Error> {
+/// Whether rows of ours can be appended to the table: as it is now, or once it has the nullable columns that are
+/// returned, which later versions of the landing brought.
+fn check(table: &DeltaTable, schema: &Schema, policy: &str) -> Result<Vec<&'static str>, Error> {
     let unfit = |why: String| Error::Unfit { table: schema.table, why };
     let snapshot = table.snapshot()?;
     let protocol = serde_json::to_value(snapshot.protocol())?;
-    let writer = protocol.get("minWriterVersion").and_then(serde_json::Value::as_i64).unwrap_or(0);
+    let writer = protocol.get("minWriterVersion").and_then(Value::as_i64).unwrap_or(0);
     let features = protocol.get("writerFeatures").and_then(|f| f.as_array()).cloned().unwrap_or_default();
     if writer > WRITER_VERSION_MAX {
         let foreign = features.iter().filter_map(|f| f.as_str()).find(|f| !WRITER_FEATURES.contains(f));
@@ -332,7 +357,12 @@ fn check(table: &DeltaTable, schema: &Schema, policy: &str) -> Result<(), Error>
         return Err(unfit(format!("it is not partitioned by {partition:?}")));
     }
     let current = metadata.parse_schema().map_err(DeltaTableError::from)?;
+    let mut missing = Vec::new();
     for (ours, column) in schema.fields().iter().zip(schema.all()) {
+        if column.nullable && current.field(column.name).is_none() {
+            missing.push(column.name);
+            continue;
+        }
         let fits = current.field(column.name).is_some_and(|theirs| {
             theirs.data_type() == ours.data_type() && (theirs.is_nullable() || !ours.is_nullable())
         });
@@ -343,8 +373,26 @@ fn check(table: &DeltaTable, schema: &Schema, policy: &str) -> Result<(), Error>
     let demanding = current.fields().find(|f| !f.is_nullable() && !schema.all().any(|c| c.name == f.name()));
     match demanding {
         Some(field) => Err(unfit(format!("column `{}` is not ours and not nullable", field.name()))),
-        None => Ok(()),
+        None => Ok(missing),
     }
+}
+
+/// The table's metadata with more columns; all else stays as whoever wrote it left it. Rows that are there already
+/// have null in them (Delta protocol, "Change Metadata").
+fn widened(table: &DeltaTable, schema: &Schema, missing: &[&str]) -> Result<Value, Error> {
+    let unfit =
+        || Error::Unfit { table: schema.table, why: "its metadata has no list of columns".to_owned() };
+    let mut metadata = serde_json::to_value(table.snapshot()?.metadata())?;
+    let members = metadata.as_object_mut().ok_or_else(unfit)?;
+    members.retain(|_, value| !value.is_null());
+    let columns = members.get("schemaString").and_then(Value::as_str).ok_or_else(unfit)?;
+    let mut columns: Value = serde_json::from_str(columns)?;
+    let fields = columns.get_mut("fields").and_then(Value::as_array_mut).ok_or_else(unfit)?;
+    for field in schema.fields().iter().filter(|field| missing.contains(&field.name().as_str())) {
+        fields.push(serde_json::to_value(field)?);
+    }
+    members.insert("schemaString".to_owned(), columns.to_string().into());
+    Ok(metadata)
 }
 
 fn file_name() -> Result<String, Error> {

@@ -31,6 +31,7 @@ pub(super) struct Row<'b> {
     pub(super) manifest_sha256: Option<&'b str>,
     pub(super) format: Option<&'b str>,
     pub(super) payload: Option<&'b [u8]>,
+    pub(super) charset: Option<&'b str>,
     pub(super) observations: Option<&'b [u8]>,
 }
 
@@ -46,6 +47,7 @@ pub(super) const RAW: &[&str] = &[
     "manifest_sha256",
     "format",
     "payload",
+    "charset",
     "observations",
 ];
 pub(super) const RAW_NAMES: &[&str] = &["gateway", "destination", "lane", "epoch", "seq", "record_id"];
@@ -153,6 +155,7 @@ impl<'b> Columns<'b> {
             manifest_sha256: self.text("manifest_sha256").map(|c| c.value(row)),
             format: self.text("format").map(|c| c.value(row)),
             payload: self.binary("payload", row),
+            charset: self.text("charset").filter(|c| c.is_valid(row)).map(|c| c.value(row)),
             observations: self.binary("observations", row),
         })
     }

@@ -253,7 +253,7 @@ fn expected(row: &read::Row<'_>) -> Expected {
         .and_then(|bytes| codec::decode::<Vec<Observation>>(bytes).ok())
         .map_or(0, |o| o.len() as u64);
     let (messages, obx) = match (row.format, row.payload) {
-        (Some("hl7v2"), Some(payload)) => rows::counts(payload),
+        (Some("hl7v2"), Some(payload)) => rows::counts(payload, row.charset),
         _ => (0, 0),
     };
     Expected { messages, observations: device + obx }

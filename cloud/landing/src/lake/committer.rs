@@ -84,10 +84,11 @@ impl Committer {
         queue: mpsc::Receiver<Job>,
     ) -> Result<Self, Error> {
         let Config { root, policy } = &config;
-        let raw = Table::open(root, rows::raw_schema(policy), policy).await?;
+        let raw = Table::open(root, rows::raw_schema(policy), policy, Arc::clone(&clock)).await?;
         let mut followers = Vec::with_capacity(FOLLOWING.len());
         for silver in FOLLOWING {
-            let table = Table::open(root, rows::silver_schema(silver, policy), policy).await?;
+            let table =
+                Table::open(root, rows::silver_schema(silver, policy), policy, Arc::clone(&clock)).await?;
             followers.push(Follower::new(silver, policy, table));
         }
         let followers = followers.try_into().map_err(|_| Error::Stopping)?;
@@ -210,6 +211,7 @@ impl Committer {
                 timestamp_ms: now.micros().div_euclid(1000),
                 txns: plan.txns,
                 adds: adds.clone(),
+                metadata: None,
                 note: Some(Note { committed_at: now, batches }.encode()?),
             };
             match self.raw.commit(&draft).await? {

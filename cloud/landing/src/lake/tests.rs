@@ -355,6 +355,103 @@ async fn checkpoints_hold_the_watermarks() {
     assert_sound(dir.path()).await;
 }
 
+/// What an earlier landing made: `raw` without its last column, in the log and in the files.
+fn without_charset(root: &Path) {
+    use deltalake_core::parquet::arrow::ArrowWriter;
+    use deltalake_core::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    let raw = root.join("raw");
+    for entry in std::fs::read_dir(raw.join("_delta_log")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut lines = Vec::new();
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+            if let Some(metadata) = line.get_mut("metaData") {
+                let columns = metadata["schemaString"].as_str().unwrap();
+                let mut columns: serde_json::Value = serde_json::from_str(columns).unwrap();
+                let fields = columns["fields"].as_array_mut().unwrap();
+                fields.retain(|field| field["name"] != "charset");
+                metadata["schemaString"] = columns.to_string().into();
+            }
+            if let Some(add) = line.get_mut("add") {
+                let file = raw.join(add["path"].as_str().unwrap());
+                let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).unwrap());
+                let rows = reader.unwrap().build().unwrap().map(Result::unwrap).next().unwrap();
+                let kept: Vec<_> = (0..rows.num_columns() - 1).collect();
+                assert_eq!(rows.schema().fields().last().unwrap().name(), "charset");
+                let mut bytes = Vec::new();
+                let rows = rows.project(&kept).unwrap();
+                let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).unwrap();
+                writer.write(&rows).unwrap();
+                writer.close().unwrap();
+                add["size"] = bytes.len().into();
+                std::fs::write(&file, bytes).unwrap();
+            }
+            lines.push(line.to_string());
+        }
+        std::fs::write(&path, lines.join("\n")).unwrap();
+    }
+}
+
+/// Rows by what they say of their character set.
+async fn charsets(root: &Path) -> std::collections::BTreeMap<Option<String>, u64> {
+    use deltalake_core::arrow::array::AsArray as _;
+
+    let mut found = std::collections::BTreeMap::new();
+    let raw = delta::Snapshot::read(root, "raw").await.unwrap().unwrap();
+    for (path, _) in &raw.files {
+        for rows in delta::read_rows(raw.store(), path, Some(&["seq", "charset"])).await.unwrap() {
+            match rows.column_by_name("charset") {
+                None => *found.entry(None).or_default() += rows.num_rows() as u64,
+                Some(column) => {
+                    for name in column.as_string::<i32>() {
+                        *found.entry(name.map(str::to_owned)).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The column is added once, whoever comes first; the rows that were there stay; everything can still be made again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_made_before_a_column_was_there_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Replica::start(dir.path(), Hook::default()).await;
+    lake.grant("g", "aa", 1, 0).await;
+    let before = lake.land("g", 1, 1, 6).await.unwrap();
+    lake.stop().await;
+    without_charset(dir.path());
+    assert_sound(dir.path()).await;
+
+    let (a, b) = tokio::join!(
+        Replica::start(dir.path(), Hook::default()),
+        Replica::start(dir.path(), Hook::default())
+    );
+    assert_eq!(a.land("g", 1, 1, 6).await.unwrap(), before, "what was committed is known as before");
+    let landed = a.land("g", 1, 8, 9).await;
+    assert_eq!(landed, Err(Refused::OutOfOrder { expected: 7 }));
+    let after = b.land("g", 1, 7, 12).await.unwrap();
+    assert_eq!(after.table_version, before.table_version + 2, "one commit added the column");
+    a.land("g", 1, 13, 18).await.unwrap();
+    a.stop().await;
+    b.stop().await;
+    assert_sound(dir.path()).await;
+    let found = charsets(dir.path()).await;
+    assert_eq!(found.get(&None), Some(&(6 + 5)), "{found:?}");
+    assert_eq!(found.get(&Some("8859/1".to_owned())), Some(&5), "{found:?}");
+
+    // The other tables are made again from rows of both kinds.
+    for table in ["messages", "observations"] {
+        std::fs::remove_dir_all(dir.path().join(table)).unwrap();
+    }
+    let lake = Replica::start(dir.path(), Hook::default()).await;
+    lake.land("g", 1, 19, 19).await.unwrap();
+    lake.stop().await;
+    assert_sound(dir.path()).await;
+}
+
 /// Somebody compacts or changes a table: the landing goes on, or says why it cannot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreign_commits_are_read_and_respected() {

@@ -1,10 +1,11 @@
 //! What is read out of a released HL7 v2 payload: its messages (MSH) and their observations (OBX).
 //!
-//! Text is UTF-8, decoded from what MSH-18 names or the bytes show (`hl7::charset`); a byte that cannot be decoded
-//! stands as `\Xhh\`. Values are as released; nothing is repaired. The payload in `raw` stays the truth.
+//! Text is UTF-8, decoded from the character set that the record names (where it names none or one that is not known
+//! here, by MSH-18, else by what the bytes show: `hl7::charset`); a byte that cannot be decoded stands as `\Xhh\`.
+//! Values are as released; nothing is repaired. The payload in `raw` stays the truth.
 
 use bytes::Bytes;
-use hl7::{Component, Field, Message, Segment};
+use hl7::{Charset, Component, Field, Message, Segment};
 use model::{Format, Released, Timestamp};
 
 use super::VALUE_TEXT_BYTES_MAX;
@@ -50,12 +51,17 @@ pub(super) fn message(record: &Released) -> Option<Message> {
     if record.format != Format::Hl7v2 {
         return None;
     }
-    Message::decode(Bytes::copy_from_slice(&record.payload), None).ok()
+    decoded(&record.payload, record.charset.as_deref())
+}
+
+fn decoded(payload: &[u8], charset: Option<&str>) -> Option<Message> {
+    let charset = charset.and_then(|name| Charset::read(name.as_bytes()));
+    Message::decode(Bytes::copy_from_slice(payload), charset).ok()
 }
 
 /// How many rows of `messages` and `observations` a payload of format `hl7v2` makes.
-pub(crate) fn counts(payload: &[u8]) -> (u64, u64) {
-    let Ok(message) = Message::decode(Bytes::copy_from_slice(payload), None) else { return (0, 0) };
+pub(crate) fn counts(payload: &[u8], charset: Option<&str>) -> (u64, u64) {
+    let Some(message) = decoded(payload, charset) else { return (0, 0) };
     let count = |name: &[u8]| message.segments().filter(|s| s.name() == name).count() as u64;
     (count(b"MSH"), count(b"OBX"))
 }
@@ -248,23 +254,28 @@ mod tests {
         );
         assert_eq!((first.version.as_deref(), first.segments), (Some("2.5.1"), 2));
         assert_eq!((second.trigger_event.as_deref(), second.segments), (Some("R01"), 3));
-        assert_eq!(counts(message.bytes()), (2, 2));
-        assert_eq!(counts(b"no message"), (0, 0));
+        assert_eq!(counts(message.bytes(), None), (2, 2));
+        assert_eq!(counts(b"no message", None), (0, 0));
     }
 
     #[test]
     fn text_is_decoded_from_the_senders_character_set() {
-        let value = |charset: &str, bytes: &[u8]| {
-            let head = format!("MSH|^~\\&|A|||||||||||||||{charset}\rOBX|1|ST|X||");
-            let payload = [head.as_bytes(), bytes, b"\r"].concat();
-            let message = Message::decode(payload, None).unwrap();
+        let read = |named: Option<&str>, declared: &str, bytes: &[u8]| {
+            let head = format!("MSH|^~\\&|A|||||||||||||||{declared}\rOBX|1|ST|X||");
+            let message = decoded(&[head.as_bytes(), bytes, b"\r"].concat(), named).unwrap();
             observations(&message).next().unwrap().value_text.unwrap()
         };
+        let value = |declared: &str, bytes: &[u8]| read(None, declared, bytes);
         assert_eq!(value("", b"M\xfcller"), "Müller");
         assert_eq!(value("UTF-8", "Müller".as_bytes()), "Müller");
         assert_eq!(value("8859/5", b"\xb8"), "И");
         assert_eq!(value("GB18030", b"\x81\x7c"), "亅", "its second byte is the separator");
         assert_eq!(value("UTF-8", b"M\xfcller"), "M\\XFC\\ller", "visible, not lost");
-        assert_eq!(counts(&hl7::Charset::Utf16Le.encode("MSH|^~\\&|A\rOBX|1\r").unwrap()), (1, 1));
+        let wide = Charset::Utf16Le.encode("MSH|^~\\&|A\rOBX|1\r").unwrap();
+        assert_eq!(counts(&wide, None), (1, 1));
+        // What the gateway read it in stands before what the message says of itself and what the bytes look like.
+        assert_eq!(read(Some("8859/5"), "8859/1", b"\xb8"), "И");
+        assert_eq!(read(Some("8859/1"), "", b"\xc3\xbc"), "Ã¼");
+        assert_eq!(read(Some("of a later gateway"), "8859/5", b"\xb8"), "И");
     }
 }

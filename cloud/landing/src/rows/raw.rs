@@ -64,6 +64,12 @@ const COLUMNS: &[Column] = &[
     ),
     column("manifest_sha256", Kind::String, false, "The batch it came in; joins with ledger."),
     column("payload", Kind::Binary, false, "The released bytes."),
+    column(
+        "charset",
+        Kind::String,
+        true,
+        "HL7: the character set of payload, as table 0211 names it; null where an older gateway did not say it.",
+    ),
 ];
 const INDEXED: &[&str] = &["epoch", "seq"];
 const DOC: &str = "One row for each record, as the policy released it.";
@@ -103,6 +109,7 @@ pub(super) struct Rows {
     observations: BinaryBuilder,
     manifest_sha256: StringBuilder,
     payload: BinaryBuilder,
+    charset: StringBuilder,
 }
 
 impl Rows {
@@ -132,6 +139,7 @@ impl Rows {
             observations: BinaryBuilder::new(),
             manifest_sha256: StringBuilder::new(),
             payload: BinaryBuilder::new(),
+            charset: StringBuilder::new(),
         }
     }
 
@@ -170,6 +178,7 @@ impl Rows {
         }
         self.manifest_sha256.append_value(&manifest.manifest_sha256);
         self.payload.append_value(&record.payload);
+        self.charset.append_option(record.charset.as_deref());
         Ok(())
     }
 
@@ -198,6 +207,7 @@ impl Rows {
             self.observations.done(),
             self.manifest_sha256.done(),
             self.payload.done(),
+            self.charset.done(),
         ];
         build::batch(self.schema, columns)
     }
@@ -304,6 +314,7 @@ impl<'b> Columns<'b> {
             message_type: self.owned("message_type", row),
             control_id: self.owned("control_id", row),
             observations,
+            charset: self.owned("charset", row),
             payload: ByteBuf::from(self.payload.value(row)),
             rules,
         };

@@ -17,12 +17,15 @@ pub(crate) fn hl7(command: Hl7) -> anyhow::Result<()> {
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;
     match command {
-        Hl7::Parse { charset } => parse(&input, charset),
+        Hl7::Parse { source } => parse(&input, source.charset),
         Hl7::Ack => ack(&input),
-        Hl7::Fhir { report, trace, zone, key_file } => {
-            super::hl7_fhir::convert(&input, report.as_deref(), trace, &zone, key_file.as_deref())
+        Hl7::Fhir { report, trace, source, zone, key_file } => {
+            let charset = source.charset;
+            super::hl7_fhir::convert(&input, charset, report.as_deref(), trace, &zone, key_file.as_deref())
         }
-        Hl7::Route { config, feed } => super::hl7_route::route(&input, &config.config, feed.as_ref()),
+        Hl7::Route { config, feed, source } => {
+            super::hl7_route::route(&input, source.charset, &config.config, feed.as_ref())
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use fhir::maps::Maps;
 use fhir::v2::{Context, Converter, Identity, Ids as _, Keyed, Report};
-use hl7::Message;
+use hl7::{Charset, Message};
 use model::Clock as _;
 use serde_json::{Value, json};
 
@@ -20,6 +20,7 @@ const FILTER: &str = "filter";
 /// Bundles to standard output. A message that cannot be converted is left out and listed.
 pub(super) fn convert(
     input: &[u8],
+    charset: Option<Charset>,
     report: Option<&Path>,
     trace: bool,
     zone: &str,
@@ -37,7 +38,7 @@ pub(super) fn convert(
         messages += 1;
         let record = record(&ids, bytes);
         let context = Context { gateway: FILTER, record: &record, recorded_at, offset_minutes, trace };
-        let outcome = Message::decode(bytes.to_vec(), None)
+        let outcome = Message::decode(bytes.to_vec(), charset)
             .map_err(|e| e.to_string())
             .and_then(|message| converter.convert(&message, &context).map_err(|e| e.to_string()));
         let line = match outcome {

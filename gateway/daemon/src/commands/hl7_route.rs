@@ -4,17 +4,24 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use control::{Checked, Feed};
-use hl7::Message;
+use hl7::{Charset, Message};
 use model::Slug;
 use serde_json::json;
 
 use super::{checked, nothing_to_read, print};
 use crate::exit;
 
-/// One JSON object a message: the destinations that it goes to, and what each route says of it.
-pub(super) fn route(input: &[u8], config: &Path, feed: Option<&Slug>) -> anyhow::Result<()> {
+/// One JSON object a message: the destinations that it goes to, and what each route says of it. Messages are read as
+/// the feed would, or in `charset`.
+pub(super) fn route(
+    input: &[u8],
+    charset: Option<Charset>,
+    config: &Path,
+    feed: Option<&Slug>,
+) -> anyhow::Result<()> {
     let checked = checked(config)?;
     let feed = chosen(&checked, feed)?;
+    let charset = charset.or_else(|| feed.mllp.as_ref().and_then(|mllp| mllp.charset()));
     let router = checked.routers.get(&feed.name);
     let all: Vec<&Slug> = checked.document.destinations.iter().map(|d| &d.name).collect();
     let named = |to: &Slug| match router {
@@ -24,7 +31,7 @@ pub(super) fn route(input: &[u8], config: &Path, feed: Option<&Slug>) -> anyhow:
     let (mut messages, mut faults) = (0, 0);
     for (index, bytes) in hl7::split(input).enumerate() {
         messages += 1;
-        let parsed = Message::decode(bytes.to_vec(), None);
+        let parsed = Message::decode(bytes.to_vec(), charset);
         let to: Vec<&Slug> = all
             .iter()
             .copied()

@@ -171,11 +171,15 @@ pub fn read(
         message_type,
         control_id,
         observations,
+        charset,
         payload,
         rules: _,
     } = released;
     let exact_time = matches!(received_at, Some(TimeValue::Instant(_)));
-    let outside = peer.is_some() || channel.is_some() || strict && (exact_time || control_id.is_some());
+    // What the rules make is UTF-8; another name there would be a word of the sender's.
+    let foreign = charset.as_ref().is_some_and(|name| name != "UNICODE UTF-8");
+    let outside =
+        foreign || peer.is_some() || channel.is_some() || strict && (exact_time || control_id.is_some());
     if outside || !raw_withheld {
         return Err(Hit { kind: HitKind::Envelope, place: Place::Envelope });
     }

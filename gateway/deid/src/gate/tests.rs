@@ -33,6 +33,7 @@ fn released(payload: &str) -> Released {
         message_type: Some("ADT^A01".into()),
         control_id: None,
         observations: Vec::new(),
+        charset: Some("UNICODE UTF-8".into()),
         payload: ByteBuf::from(payload),
         rules: vec![("featherstone".into(), 1)],
     }

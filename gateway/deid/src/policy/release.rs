@@ -1,6 +1,6 @@
 //! The only way to a [`Release`].
 
-use hl7::Message;
+use hl7::{Charset, Message};
 
 use super::{Label, Policy, TextRule};
 use crate::envelope::{self, Shape};
@@ -22,6 +22,7 @@ impl Policy {
                 Shape {
                     message_type: shaped.message_type,
                     control_id: control_id(message),
+                    charset: Some(Charset::Utf8.to_string()),
                     payload: shaped.payload,
                     rules: shaped.tally.receipt(),
                     observations: Vec::new(),
@@ -69,6 +70,7 @@ fn verbatim(message: &Message) -> Shape {
     Shape {
         message_type: header_text(message, 9),
         control_id: control_id(message),
+        charset: message.charset().map(|charset| charset.to_string()),
         payload: message.payload().to_vec(),
         rules: tally.receipt(),
         observations: Vec::new(),

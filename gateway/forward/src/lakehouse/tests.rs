@@ -48,6 +48,7 @@ fn record(seq: u64, payload: &[u8]) -> Released {
         message_type: None,
         control_id: None,
         observations: vec![],
+        charset: None,
         payload: ByteBuf::from(payload),
         rules: vec![],
     }

@@ -34,7 +34,8 @@ pub enum Basis {
 pub struct Decoded {
     /// UTF-8, always valid; the payload itself, uncopied, where that is UTF-8 or ASCII already.
     pub text: Bytes,
-    /// What the payload is in. ASCII where its bytes are, whatever was declared.
+    /// What the payload is in: decoded as from this source it is the same text again. ASCII where its bytes are,
+    /// whatever was declared; not so where they hold escape sequences of ISO 2022 that the declaration makes no use of.
     pub charset: Charset,
     /// Where that comes from.
     pub basis: Basis,
@@ -81,7 +82,7 @@ pub fn decode(payload: &Bytes, source: Option<Charset>) -> Decoded {
             (charset, Basis::Detected)
         });
     if is_ascii && charset != Charset::Iso2022Jp {
-        return as_it_is(Charset::Ascii, Basis::Detected);
+        return as_it_is(charset, basis);
     }
     if charset == Charset::Utf8 && is_utf8() {
         return as_it_is(charset, basis);

@@ -122,6 +122,8 @@ fn the_source_counts_more_than_the_header_and_the_header_more_than_the_bytes() {
             "{declared}"
         );
     }
+    let switching = decoded(&message("8859/1", b"an \x1b$B escape that it does not have"));
+    assert_eq!((switching.basis, switching.charset), (Basis::Header, Charset::Iso8859(Part(1))));
     // Several names: the first that says more than ASCII, or ISO 2022.
     for (declared, charset) in
         [("~8859/1", "8859/1"), ("ASCII~8859/2", "8859/2"), ("8859/1~ISO IR87", "ISO-2022-JP")]
@@ -276,6 +278,28 @@ proptest! {
         crate::fuzz::charset(&[b"\0", &payload[..]].concat());
         crate::fuzz::charset(&bytes);
         prop_assert!(String::from_utf8(decoded(&payload).text.to_vec()).is_ok());
+    }
+
+    /// Who is told what it was read in reads the same text, whatever the header says.
+    #[test]
+    fn the_name_that_is_found_gives_the_same_text_again(
+        bytes in proptest::collection::vec(any::<u8>(), 0..60),
+        piece in "(\u{1b}\\$B|\u{1b}\\(B|\u{feff}|)",
+        declared in "(|ASCII|UTF-8|UTF-16|8859/[0-9]{1,2}|GB18030|BIG-5|KS X 1001|~ISO IR87|SJIS|EUC-JP|WINDOWS-125[0-8])",
+        source in "(|ASCII|UTF-8|UTF-16|8859/[0-9]{1,2}|GB18030|BIG-5|KS X 1001|~ISO IR87|SJIS|EUC-JP|WINDOWS-125[0-8])",
+        ascii: bool,
+        marked: bool,
+    ) {
+        let bytes: Vec<u8> = bytes.into_iter().map(|b| if ascii { b & 0x7f } else { b }).collect();
+        let mut payload = message(&declared, &[piece.as_bytes(), &bytes].concat());
+        if marked {
+            payload.splice(0..0, piece.bytes());
+        }
+        let payload = Bytes::from(payload);
+        let found = decode(&payload, Charset::read(source.as_bytes()));
+        prop_assert_eq!(Charset::read(found.charset.to_string().as_bytes()), Some(found.charset));
+        let again = decode(&payload, Some(found.charset));
+        prop_assert_eq!((again.text, again.charset, again.undecodable), (found.text, found.charset, found.undecodable));
     }
 
     #[test]

@@ -5,6 +5,28 @@ use model::{Format, Reason};
 
 use crate::*;
 
+/// What the feed's configuration would not let be read is told at once, and not held again under a new name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_copy_is_read_as_its_feed_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let latin = Feed { charset: Some("8859/1".parse().unwrap()), ..feed("adt", None) };
+    let routes = vec![route("lake", "treatment", &lake)];
+    let gateway = TestBox::start(dir.path(), vec![latin], routes).await;
+    let broken = gateway.take("adt", Format::Unparsed, "", b"PID|1||MRN1\r").await;
+    gateway.idle().await;
+    // A message of ISO 2022-JP, and none at all in ISO 8859-1: it begins with an escape sequence.
+    let foreign = Bytes::from(["\x1b$B\x1b(B", &message("MRN1", "C1")].concat());
+    assert!(hl7::Message::decode(foreign.clone(), None).is_ok());
+    let refused = gateway.handle.release(&slug("lake"), broken.id, Some(foreign), "somebody").await;
+    assert!(matches!(refused, Err(Error::EditUnreadable { .. })), "{refused:?}");
+    let mended = Bytes::from([message("MRN1", "C1").as_bytes(), b"NTE|1||\xfc\r"].concat());
+    gateway.handle.release(&slug("lake"), broken.id, Some(mended), "somebody").await.unwrap();
+    gateway.idle().await;
+    assert_eq!(lake.rows().pop().unwrap().charset.as_deref(), Some("8859/1"));
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_held_and_lands_when_a_person_has_mended_it() {
     let dir = tempfile::tempdir().unwrap();
