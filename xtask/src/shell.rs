@@ -15,12 +15,23 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(&here).to_path_buf()
 }
 
-/// Cargo, at the root, the one that runs us.
+/// Cargo, at the root, the one that runs us, in the surroundings of a cargo that somebody types. What `cargo run`
+/// says of the package it runs is taken away: ring's build script watches it, so that otherwise each change between
+/// `cargo …` and `cargo xtask …` would build ring again, and everything that stands on it.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_THE_PACKAGE.iter().any(|start| name.starts_with(start))) {
+            cargo.env_remove(&name);
+        }
+    }
     cargo
 }
+
+/// How the names begin that `cargo run` tells a program about its package.
+const OF_THE_PACKAGE: [&str; 5] =
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
 
 /// Where cargo puts what it builds.
 pub(crate) fn target_dir() -> Result<PathBuf> {
