@@ -64,6 +64,25 @@ pub enum Error {
     },
 }
 
+/// Everything that is wrong with a file, a line each.
+#[derive(Debug)]
+pub struct Mistakes(pub Vec<Error>);
+
+impl std::fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl From<Error> for Mistakes {
+    fn from(error: Error) -> Self {
+        Self(vec![error])
+    }
+}
+
 /// The configuration, checked; all paths are absolute or relative to the working directory.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -120,8 +139,8 @@ struct Document {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
-    name: Slug,
-    root: PathBuf,
+    name: toml::Spanned<Slug>,
+    root: toml::Spanned<PathBuf>,
     policy: toml::Spanned<String>,
     gateways: Option<Vec<Slug>>,
 }
@@ -134,58 +153,62 @@ impl Config {
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error`], with the place in the file.
-    pub fn load(path: &Path) -> Result<Self, Error> {
+    /// [`Mistakes`], each with its place in the file.
+    pub fn load(path: &Path) -> Result<Self, Mistakes> {
         let unreadable = |source| Error::File { path: path.to_owned(), source };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
         if size > FILE_BYTES_MAX {
             let source =
                 std::io::Error::other(format!("it has {size} bytes; at most {FILE_BYTES_MAX} are read"));
-            return Err(unreadable(source));
+            return Err(unreadable(source).into());
         }
         Self::parse(&std::fs::read_to_string(path).map_err(unreadable)?, path)
     }
 
-    /// Reads text; `path` is for errors and for relative paths.
+    /// Reads text; `path` is for errors and for relative paths. What is no TOML of this shape ends the reading at once;
+    /// of the rest every mistake is named.
     ///
     /// # Errors
     /// As [`Config::load`].
-    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let syntax = |at: usize, message: String| {
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Mistakes> {
+        let at = |at: usize, message: String| {
             let (line, column) = place(text, at);
             Error::Syntax { path: path.to_owned(), line, column, message }
         };
         let document: Document = toml::from_str(text)
-            .map_err(|e| syntax(e.span().map_or(0, |s| s.start), e.message().trim().to_owned()))?;
+            .map_err(|e| at(e.span().map_or(0, |s| s.start), e.message().trim().to_owned()))?;
         let sense = |message: String| Error::Sense { path: path.to_owned(), message };
+        let mut mistakes = Vec::new();
         if document.destinations.is_empty() {
-            return Err(sense("no [[destination]]: nothing could land".to_owned()));
+            mistakes.push(sense("no [[destination]]: nothing could land".to_owned()));
         }
         if document.destinations.len() > DESTINATIONS_MAX {
-            return Err(sense(format!("more than {DESTINATIONS_MAX} destinations")));
+            return Err(sense(format!("more than {DESTINATIONS_MAX} destinations")).into());
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let mut destinations: Vec<Destination> = Vec::new();
         for written in document.destinations {
             let Written { name, root, policy, gateways } = written;
-            let at = policy.span().start;
-            let policy = policy.into_inner();
+            let (named_at, root_at, policy_at) = (name.span().start, root.span().start, policy.span().start);
+            let (name, policy) = (name.into_inner(), policy.into_inner());
             if !POLICIES.contains(&policy.as_str()) {
                 let known = POLICIES.join(", ");
-                return Err(syntax(at, format!("no policy is labelled `{policy}`; there are {known}")));
+                mistakes.push(at(policy_at, format!("no policy is labelled `{policy}`; there are {known}")));
             }
-            let root = folder.join(root);
-            for other in &destinations {
-                if other.name == name {
-                    return Err(sense(format!("two destinations are called `{name}`")));
-                }
-                let (ours, theirs) = (plain(&root), plain(&other.root));
-                if ours.starts_with(&theirs) || theirs.starts_with(&ours) {
-                    return Err(sense(format!(
-                        "the destinations `{name}` and `{}` share a root; give each its own folder",
-                        other.name
-                    )));
-                }
+            let root = folder.join(root.into_inner());
+            if destinations.iter().any(|other| other.name == name) {
+                mistakes.push(at(named_at, format!("two destinations are called `{name}`")));
+            }
+            let ours = plain(&root);
+            let shares = |other: &&Destination| {
+                let theirs = plain(&other.root);
+                ours.starts_with(&theirs) || theirs.starts_with(&ours)
+            };
+            if let Some(other) = destinations.iter().find(shares) {
+                let other = &other.name;
+                let what =
+                    format!("the destinations `{name}` and `{other}` share a root; give each its own folder");
+                mistakes.push(at(root_at, what));
             }
             destinations.push(Destination {
                 name,
@@ -193,6 +216,9 @@ impl Config {
                 policy,
                 gateways: gateways.map(|g| g.into_iter().collect()),
             });
+        }
+        if !mistakes.is_empty() {
+            return Err(Mistakes(mistakes));
         }
         Ok(Self {
             listen: document.listen,
@@ -264,6 +290,21 @@ mod tests {
         let config = parse(&text).unwrap();
         let admits = |g: &str| config.destinations.iter().all(|d| d.admits(&g.parse().unwrap()));
         assert!(admits("ward-3") && !admits("ward-4"));
+    }
+
+    #[test]
+    fn a_mistake_hides_no_other() {
+        let text = format!("{}{}", destination("lake", "a", "none"), destination("lake", "a/b", "secret"));
+        let got = parse(&text).unwrap_err();
+        assert_eq!(got.lines().count(), 4, "{got}");
+        for part in [
+            "7:10: no policy is labelled `none`",
+            "9:8: two destinations",
+            "10:8: the destinations",
+            "11:10: ",
+        ] {
+            assert!(got.contains(part), "{part} of\n{got}");
+        }
     }
 
     #[test]

@@ -142,7 +142,9 @@ fn say_error(text: &str) {
 
 fn load(path: &Path) -> Result<Config, ExitCode> {
     Config::load(path).map_err(|error| {
-        say_error(&error.to_string());
+        for mistake in &error.0 {
+            say_error(&mistake.to_string());
+        }
         ExitCode::from(USAGE)
     })
 }
@@ -176,7 +178,12 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 async fn check(path: &Path, config: &Config) -> anyhow::Result<ExitCode> {
-    landing::inspect::check::check(config, &SystemClock).await?;
+    if let Err(unfit) = landing::inspect::check::check(config, &SystemClock).await {
+        for why in unfit {
+            say_error(&told(&anyhow::Error::new(why)));
+        }
+        return Ok(ExitCode::from(FINDING));
+    }
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}: fine, {} destinations", path.display(), config.destinations.len())?;
     Ok(ExitCode::SUCCESS)

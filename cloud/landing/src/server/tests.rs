@@ -509,19 +509,23 @@ async fn a_landing_that_cannot_start_says_why() {
     };
     let start = async |policy: &str, ca: &str| {
         let config = Config::parse(&text(policy, ca), &at("landing.toml")).unwrap();
-        let unfit = crate::inspect::check::check(&config, &SystemClock).await.err().map(|e| e.to_string());
-        let refused = Server::bind(&config, Arc::new(SystemClock)).await.err().map(|e| e.to_string());
-        assert_eq!(unfit.is_some(), refused.is_some());
-        refused.unwrap()
+        let unfit = crate::inspect::check::check(&config, &SystemClock).await.unwrap_err();
+        let refused = Server::bind(&config, Arc::new(SystemClock)).await.err().unwrap().to_string();
+        (unfit.iter().map(ToString::to_string).collect::<Vec<_>>(), refused)
     };
-    let other_policy = start("safe-harbor", "ca.pem").await;
+    let (_, other_policy) = start("safe-harbor", "ca.pem").await;
     assert!(other_policy.contains("use another root"), "{other_policy}");
-    let no_ca = start("treatment", "missing.pem").await;
+    let (unfit, no_ca) = start("treatment", "missing.pem").await;
+    assert_eq!(unfit.len(), 1, "{unfit:?}");
     assert!(no_ca.contains("missing.pem"), "{no_ca}");
     let expired = site.authority.server(&["localhost"], from_now(-2), from_now(-1)).unwrap();
     expired.write(&at("landing.pem"), &at("landing.key")).unwrap();
-    let expired = start("treatment", "ca.pem").await;
+    let (_, expired) = start("treatment", "ca.pem").await;
     assert!(expired.contains("expired"), "{expired}");
+    let (unfit, _) = start("safe-harbor", "missing.pem").await;
+    for part in ["expired", "missing.pem", "use another root"] {
+        assert!(unfit.iter().any(|why| why.contains(part)), "{part} of {unfit:?}");
+    }
     site.end().await;
 }
 
