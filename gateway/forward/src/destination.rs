@@ -113,6 +113,13 @@ impl Destination for AnyDestination {
         }
     }
 
+    async fn knows(&self, lane: Lane) -> Result<Option<bool>, SendError> {
+        match self {
+            Self::Lakehouse(client) => client.knows(lane).await,
+            Self::Mllp(sender) => sender.knows(lane).await,
+        }
+    }
+
     async fn standing(&self, origin: &str) -> Result<Option<AuditStanding>, SendError> {
         match self {
             Self::Lakehouse(client) => client.standing(origin).await,

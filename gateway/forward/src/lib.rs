@@ -65,6 +65,15 @@ pub trait Destination: Send + Sync {
     /// [`SendError`]; see [`SendError::may_have_committed`].
     fn send(&self, batch: &Batch<Release>) -> impl Future<Output = Result<Committed, SendError>> + Send;
 
+    /// Whether the destination knows this gateway's lane at all: has ever granted it an epoch. `None` of one that
+    /// remembers nothing. Cancel safe.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    fn knows(&self, _lane: Lane) -> impl Future<Output = Result<Option<bool>, SendError>> + Send {
+        async { Ok(None) }
+    }
+
     /// What the destination has of this gateway's audit log: its newest checkpoint under `origin`, and under any.
     /// `None` of one that keeps none. Cancel safe.
     ///

@@ -36,7 +36,7 @@ use model::wire::{
     EpochRequest, Landed, MANIFEST_HEADER, ProblemKind,
 };
 use model::{Batch, Lane, Sequenced, Slug};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tls::{Ca, Rotating};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -53,6 +53,12 @@ pub use config::{BuildError, Config, Endpoint, PORT_DEFAULT, TIMEOUT_S_MAX};
 /// The slowest uplink that a batch is given time for, in bytes per second.
 pub const UPLINK_BYTES_PER_S_MIN: u64 = 16 << 10;
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// How far a lane is, as far as it is looked at here.
+#[derive(Deserialize)]
+struct LaneStatus {
+    current_epoch: Option<u64>,
+}
 
 /// A landing, connected when first used. Share it by reference; all lanes use one connection.
 pub struct Client {
@@ -237,6 +243,13 @@ impl Destination for Client {
 
     async fn send(&self, batch: &Batch<Release>) -> Result<Committed, SendError> {
         self.send_batch(batch).await
+    }
+
+    async fn knows(&self, lane: Lane) -> Result<Option<bool>, SendError> {
+        let path = format!("/v1/{}/{lane}", self.destination);
+        let status: LaneStatus =
+            self.exchange(Method::GET, &path, HeaderMap::new(), Bytes::new()).await?.accept()?;
+        Ok(Some(status.current_epoch.is_some()))
     }
 
     async fn standing(&self, origin: &str) -> Result<Option<AuditStanding>, SendError> {

@@ -12,6 +12,9 @@ use crate::cursor::Settled;
 impl<D: Destination> Delivery<D> {
     /// Presents the log to the landing and takes over what it says of epoch and watermark.
     pub(super) async fn open(&mut self, log: &Log) -> Result<(), Ended> {
+        if let Some(lost) = self.is_unknown(log).await? {
+            self.start_over(log, lost).await?;
+        }
         for _ in 0..OPEN_ATTEMPTS_MAX {
             if self.cursor.incarnation != log.incarnation() {
                 self.settle_former(log).await?;
@@ -143,6 +146,19 @@ impl<D: Destination> Delivery<D> {
         let last = self.cursors.last(&self.cursor)?;
         let confirmed = last.is_some_and(|s| s.epoch == grant.epoch && !s.manifest_sha256.is_empty());
         Ok(confirmed && grant.manifest_sha256.is_none() && grant.watermark == self.cursor.seq)
+    }
+
+    /// The landing has confirmed a batch, and now knows nothing of this lane: its tables are lost. Where the epoch is
+    /// the one of that batch, its grant shows that; where the log has gone on to a later one meanwhile, a grant would
+    /// look like any other first one. Says in which epoch the batch was.
+    async fn is_unknown(&self, log: &Log) -> Result<Option<StreamEpoch>, Ended> {
+        if !self.nature.remembers {
+            return Ok(None);
+        }
+        let confirmed = self.cursors.last(&self.cursor)?.filter(|s| !s.manifest_sha256.is_empty());
+        let Some(last) = confirmed.filter(|s| s.epoch < log.epoch()) else { return Ok(None) };
+        let is_known = self.destination.knows(self.lane).await?.unwrap_or(true);
+        Ok((!is_known).then_some(last.epoch))
     }
 
     /// What is still kept goes out again, under the next epoch: the landing has granted this one from where it believed

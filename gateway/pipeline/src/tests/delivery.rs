@@ -219,6 +219,37 @@ async fn a_landing_that_has_forgotten_everything_gets_what_is_still_kept() {
     gateway.stop().await;
 }
 
+/// Another destination has raised the lane's epoch meanwhile: then the first grant of the new epoch looks like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landing_that_has_forgotten_everything_is_noticed_also_under_a_later_epoch() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let start =
+        || TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]);
+    let gateway = start().await;
+    gateway.hl7("MRN1", "C1").await;
+    gateway.hl7("MRN2", "C2").await;
+    gateway.idle().await;
+    gateway.stop().await;
+    for is_lost in [false, true] {
+        let spool = open_spool(dir.path());
+        let log = spool.lane(Lane::Clinical);
+        log.adopt_epoch(model::StreamEpoch::new(log.epoch().get() + 5).unwrap()).unwrap();
+        spool.stop().await.unwrap();
+        if is_lost {
+            *lake.0.lock().unwrap() = Shelf::default();
+        }
+        let gateway = start().await;
+        let n = if is_lost { 4 } else { 3 };
+        gateway.hl7(&format!("MRN{n}"), &format!("C{n}")).await;
+        gateway.idle().await;
+        lake.audit();
+        let all: Vec<String> = (1..=n).map(|n| message(&format!("MRN{n}"), &format!("C{n}"))).collect();
+        assert_eq!(lake.payloads(), all, "everything, each once");
+        gateway.stop().await;
+    }
+}
+
 /// On a new disk the numbers begin again: another disk's name must not lead to another patient's record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_this_log_never_gave_is_refused() {

@@ -204,6 +204,11 @@ impl Destination for Landing {
         Ok(Committed { landed: Some(landed), manifest_sha256: manifest, bytes_raw: 1, bytes_wire: 1 })
     }
 
+    async fn knows(&self, lane: Lane) -> Result<Option<bool>, SendError> {
+        let shelf = self.0.lock().unwrap();
+        Ok((!shelf.forgetful).then(|| shelf.streams.contains_key(&lane)))
+    }
+
     async fn standing(&self, origin: &str) -> Result<Option<AuditStanding>, SendError> {
         let shelf = self.0.lock().unwrap();
         Ok(shelf.witnessed.as_ref().map(|all| AuditStanding {
