@@ -158,8 +158,8 @@ fn a_changed_entry_is_named_and_the_exit_code_says_so() {
     assert_eq!((&verdict["size"], &verdict["root"]), (&sound["size"], &sound["root"]), "what follows stands");
 }
 
-/// Every form of export, in the eyes of others: Python's hashes for ours, four validators for FHIR, the schema of DICOM
-/// PS3.15 for ATNA.
+/// Every form of export, in the eyes of others: Python's hashes for ours, the schema of DICOM PS3.15 for ATNA. FHIR has its
+/// judges in `fhir_judges.rs`.
 #[test]
 fn every_export_is_what_its_readers_expect() {
     let mut site = Site::small();
@@ -189,11 +189,7 @@ fn every_export_is_what_its_readers_expect() {
     checked("audit_proofs.py", &[&export("json"), &receipts_file]);
     checked("audit_atna.py", &[&export("atna")]);
     let events = std::fs::read_to_string(export("fhir")).unwrap();
-    assert!(events.lines().count() >= 4);
-    let file = site.dir.join("events.ndjson");
-    std::fs::write(&file, events).unwrap();
-    let out = peers::fhir_judge("validate.py", &[file.to_str().unwrap()]);
-    assert!(out.status.success(), "{}", shown(&out));
+    assert!(events.lines().count() >= 4 && events.lines().all(|l| l.contains("\"AuditEvent\"")), "{events}");
 }
 
 /// Debian's rsyslog, over mutual TLS: it gets every entry, and while it is away nothing else waits.

@@ -72,3 +72,17 @@ fn of_the_corpus_values_are_kept_and_every_bundle_is_valid() {
     let every = std::env::var("WARDGATE_FHIR_EVERY").unwrap_or_else(|_| HAPI_EVERY.to_owned());
     judged("validate.py", &["--hapi-every", &every, text(&file)]);
 }
+
+/// What `wardgate audit export` makes of a gateway's own entries.
+#[test]
+fn every_audit_event_is_valid() {
+    let site = site::Site::small();
+    let (mut gateway, mut landing) = site.start();
+    gateway.stop();
+    landing.stop();
+    let out = site.wardgate(&["audit", "export", "--config", "gateway.toml", "--format", "fhir"]);
+    assert!(out.status.success() && !out.stdout.is_empty(), "{}", site::shown(&out));
+    let file = site.dir.join("events.ndjson");
+    std::fs::write(&file, out.stdout).unwrap();
+    judged("validate.py", &[text(&file)]);
+}
