@@ -21,11 +21,13 @@ pub(crate) struct Tool {
 }
 
 /// What `cargo xtask test` needs.
-pub(crate) const FOR_TESTS: [Tool; 4] = [
+pub(crate) const FOR_TESTS: [Tool; 6] = [
     Tool { program: "mosquitto", package: "mosquitto", needed_for: "the MQTT source's tests" },
     Tool { program: "python3", package: "python3", needed_for: "the independent readers" },
     Tool { program: "rsyslogd", package: "rsyslog-gnutls", needed_for: "the audit log's syslog test" },
     Tool { program: "curl", package: "curl", needed_for: "the FHIR endpoint's tests" },
+    Tool { program: "swtpm", package: "swtpm", needed_for: "root keys kept by a TPM" },
+    Tool { program: "softhsm2-util", package: "softhsm2", needed_for: "root keys kept by an HSM" },
 ];
 
 /// What its peers of other makers are built and run with (`tests/peers/`).

@@ -16,9 +16,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use model::{RecordId, Slug};
+use model::{AuditAction, AuditEvent, RecordId, Slug};
 use pipeline::FaultQuery;
 use serde_json::json;
+use spool::Protection;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use web::Product;
@@ -58,6 +59,10 @@ pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>,
         .route("/held/{destination}/{id}/release", post(release))
         .route("/held/{destination}/{id}/dismiss", post(dismiss))
         .route("/replay/{destination}/{id}", post(replay))
+        .route("/keys", get(keys))
+        .route("/keys/rotate", post(rotate_root_key))
+        .route("/keys/erase/{epoch}", post(erase_key_epoch))
+        .route("/keys/escrow", post(root_key_escrowed))
         .layer(DefaultBodyLimit::max(EDIT_BYTES_MAX))
         .with_state(gateway);
     let served = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
@@ -172,6 +177,66 @@ async fn dismiss(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Sl
 
 async fn replay(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Slug, RecordId)>) -> Response {
     answer(gateway.pipeline.replay(&destination, id, ACTOR).await)
+}
+
+async fn keys(State(gateway): Shared) -> Response {
+    on_disk(gateway, |gateway| Ok(gateway.pipeline.spool().key_status())).await
+}
+
+async fn rotate_root_key(State(gateway): Shared, Json(protection): Json<Option<Protection>>) -> Response {
+    on_disk(gateway, |gateway| {
+        let key = gateway.pipeline.spool().rotate_root_key(protection, ACTOR)?;
+        Ok(json!({ "root_key": key }))
+    })
+    .await
+}
+
+async fn erase_key_epoch(State(gateway): Shared, UrlPath(epoch): UrlPath<u64>) -> Response {
+    on_disk(gateway, move |gateway| gateway.pipeline.spool().erase(epoch, ACTOR)).await
+}
+
+/// What is about to be copied for recovery, by somebody who can read the key file.
+#[derive(Debug, serde::Deserialize)]
+struct Escrowed {
+    key: String,
+    detail: String,
+}
+
+async fn root_key_escrowed(State(gateway): Shared, Json(escrowed): Json<Escrowed>) -> Response {
+    let event = AuditEvent {
+        at: gateway.clock.now(),
+        actor: ACTOR.to_owned(),
+        action: AuditAction::RootKeyEscrowed,
+        subject: format!("root key {}", escrowed.key),
+        detail: escrowed.detail,
+    };
+    match gateway.audited(event).await {
+        Ok(()) => Json(json!({ "audited": true })).into_response(),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Work on keys waits for the disk, and for what keeps the root key.
+async fn on_disk<T: serde::Serialize + Send + 'static>(
+    gateway: Arc<Gateway>,
+    work: impl FnOnce(&Gateway) -> Result<T, spool::Error> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(move || work(&gateway)).await {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(error @ spool::Error::NoKeyEpoch { .. })) => {
+            problem(StatusCode::NOT_FOUND, &error.to_string())
+        }
+        Ok(Err(error @ spool::Error::KeyEpochInUse { .. })) => {
+            problem(StatusCode::CONFLICT, &error.to_string())
+        }
+        Ok(Err(error)) => problem(StatusCode::INTERNAL_SERVER_ERROR, &caused(&error)),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// An error with its cause.
+fn caused(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
 }
 
 fn answer<T: serde::Serialize>(outcome: Result<T, pipeline::Error>) -> Response {

@@ -14,7 +14,7 @@ use model::{AuditAction, AuditEvent, Clock, Slug};
 use pipeline::{Feed, Pipeline, Route};
 use profile::Catalogue;
 use sources::{http, mllp, mqtt};
-use spool::{Keys, Spool};
+use spool::{RootKey, Spool};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         .create(&data_dir)
         .with_context(|| format!("{} cannot be made", data_dir.display()))?;
     let spool_dir = data_dir.join(SPOOL_DIR);
-    let keys = Keys::from_file(&document.spool.key_file, !Spool::is_begun(&spool_dir))?;
+    let keys = RootKey::from_file(&document.spool.key_file, !Spool::is_begun(&spool_dir))?;
     let spool = open_spool(&spool_dir, &document.spool, keys, &id, &clock).await?;
     let spool = Arc::new(spool);
 
@@ -165,7 +165,7 @@ fn relay(
 async fn open_spool(
     dir: &Path,
     config: &spool::Config,
-    keys: Keys,
+    keys: RootKey,
     gateway: &Slug,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Spool> {

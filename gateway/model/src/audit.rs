@@ -46,6 +46,12 @@ pub enum AuditAction {
     SignInFailed,
     /// The state store was lost and rebuilt.
     StateRebuilt,
+    /// The root key was exchanged for a new one.
+    RootKeyRotated,
+    /// A copy of the root key was made for recovery, or it was recovered from one.
+    RootKeyEscrowed,
+    /// The key of an epoch was destroyed: its records cannot be read any more.
+    KeyEpochErased,
 }
 
 /// One entry of the audit log. Ids, counts and names of settings only: no PHI.

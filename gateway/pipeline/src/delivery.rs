@@ -336,6 +336,17 @@ impl<D: Destination> Delivery<D> {
                     skip(&mut skipped, from, last, Reason::Quarantined);
                     next = last.saturating_add(1);
                 }
+                Entry::Erased { first: from, last } => {
+                    // A landing that went back asks for what was erased when everybody had it.
+                    let from = from.max(next);
+                    let last = last.min(first.saturating_add(BATCH_SEQS_MAX - 1));
+                    if last < from {
+                        continue;
+                    }
+                    self.audit(AuditAction::RecordDamaged, format!("{from}..={last} were erased"))?;
+                    skip(&mut skipped, from, last, Reason::Expired);
+                    next = last.saturating_add(1);
+                }
                 Entry::Record(record) => {
                     if record.seq < next {
                         continue;

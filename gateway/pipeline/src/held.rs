@@ -200,7 +200,9 @@ impl Held {
                 HeldEntry::Resolved { held, how, actor, at } => index.resolve(held, &how, &actor, at),
             }
         }
-        Ok(Self { spool, clock, index: Arc::new(Mutex::new(index)) })
+        let held = Self { spool, clock, index: Arc::new(Mutex::new(index)) };
+        held.let_go();
+        Ok(held)
     }
 
     fn index(&self) -> std::sync::MutexGuard<'_, Index> {
@@ -399,15 +401,17 @@ impl Held {
         let entry = HeldEntry::Resolved { held, how, actor: actor.to_owned(), at: self.clock.now() };
         append(self.spool.held(), &entry, &[]).await?;
         let HeldEntry::Resolved { how, at, .. } = entry else { return Ok(()) };
-        let oldest_open = {
-            let mut index = self.index();
-            index.resolve(held, &how, actor, at);
-            index.open.keys().next().copied()
-        };
+        self.index().resolve(held, &how, actor, at);
+        self.let_go();
+        Ok(())
+    }
+
+    /// What stands before the oldest record that is still held may leave the log.
+    fn let_go(&self) {
+        let oldest_open = self.index().open.keys().next().copied();
         let durable = *self.spool.held().durable().borrow();
         let settled = oldest_open.map_or(durable, |oldest| oldest.saturating_sub(1));
         self.spool.held().free_through(settled, self.clock.now());
-        Ok(())
     }
 
     fn audit(&self, actor: &str, action: AuditAction, id: RecordId, detail: String) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, Lane, Timestamp};
-use spool::{Config, Error, Keys, Log, Spool};
+use spool::{Config, Error, Log, RootKey, Spool};
 use tokio::time::Instant;
 
 const RECORD_BYTES: usize = 1024;
@@ -46,7 +46,7 @@ async fn run(dir: &Path) -> Result<(), Failed> {
     if spool_dir.exists() {
         std::fs::remove_dir_all(&spool_dir)?;
     }
-    let keys = Keys::new(&mut [1; 32])?;
+    let keys = RootKey::new(&mut [1; 32])?;
     let spool = Spool::open(&spool_dir, &Config::default(), keys, &"bench".parse()?, Arc::new(Fixed))?;
     let log = spool.lane(Lane::Clinical).clone();
     let raw = dir.join("raw");

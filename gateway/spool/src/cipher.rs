@@ -1,15 +1,21 @@
 //! Sealing and opening frames, and the keys that belong to one log.
 
+use std::sync::Arc;
+
 use aws_lc_rs::aead::{
     AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
 };
 use aws_lc_rs::{constant_time, digest};
+use model::Timestamp;
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::config::SuiteChoice;
+use crate::disk::Disk;
+use crate::epochs::{Epochs, LASTING, NoKey};
 use crate::format::{FRAME_AAD_BYTES, FrameHeader, SegmentHeader, Suite, TAG_BYTES, Tag};
-use crate::keys::{self, KeyId, Keys};
+use crate::keys::{self, KeyId};
+use crate::spool::JOURNAL;
 
 const IDENTITY_BYTES: usize = 32;
 const SEALING_FAILED: Error = Error::Internal("sealing failed");
@@ -46,32 +52,42 @@ const fn has_aes() -> bool {
     false
 }
 
-/// The keys of one log: wrapping and header authentication.
+/// The keys of one log: header authentication, and the epochs that wrap its data keys.
 #[derive(Debug)]
 pub(crate) struct LogKeys {
-    kek: LessSafeKey,
+    log: String,
     mac: Zeroizing<[u8; 32]>,
-    key_id: KeyId,
+    epochs: Arc<Epochs>,
 }
 
 /// Why a header's data key cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Locked {
-    /// Written under another root key.
+    /// Written under another ring of keys.
     OtherKey,
     /// The header is not what was written.
     Tampered,
+    /// The key of its epoch was destroyed.
+    Erased,
 }
 
 impl LogKeys {
-    pub(crate) fn of(keys: &Keys, log: &str) -> Result<Self, Error> {
-        let kek = keys.kek(log);
-        let kek = UnboundKey::new(&AES_256_GCM, kek.as_slice()).map_err(|_| SEALING_FAILED)?;
-        Ok(Self { kek: LessSafeKey::new(kek), mac: keys.header_mac(log), key_id: keys.key_id() })
+    pub(crate) fn of(epochs: &Arc<Epochs>, log: &str) -> Self {
+        Self { log: log.to_owned(), mac: epochs.keys().header_mac(log), epochs: Arc::clone(epochs) }
     }
 
-    pub(crate) const fn key_id(&self) -> KeyId {
-        self.key_id
+    /// The id of the ring.
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.epochs.id()
+    }
+
+    pub(crate) const fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
+    }
+
+    /// The key epoch in which a segment is begun now; see [`Epochs::begin`].
+    pub(crate) fn begin(&self, now: Timestamp, disk: &dyn Disk) -> Result<u64, Error> {
+        if self.log == JOURNAL { Ok(LASTING) } else { self.epochs.begin(now, disk) }
     }
 
     /// HMAC under the log's header key.
@@ -83,18 +99,29 @@ impl LogKeys {
         constant_time::verify_slices_are_equal(&self.mac(parts), mac).is_ok()
     }
 
-    /// Makes a data key for a new segment; fills in key id, wrapped key and MAC.
+    fn kek(&self, key_epoch: u64) -> Result<LessSafeKey, Locked> {
+        let kek = self.epochs.kek(key_epoch, &self.log).map_err(|why| match why {
+            NoKey::Erased => Locked::Erased,
+            NoKey::Wrong => Locked::Tampered,
+        })?;
+        let kek = UnboundKey::new(&AES_256_GCM, kek.as_slice()).map_err(|_| Locked::Tampered)?;
+        Ok(LessSafeKey::new(kek))
+    }
+
+    /// Makes a data key for a new segment, wrapped under the header's key epoch; fills in key id, wrapped key and MAC.
     pub(crate) fn create(&self, mut header: SegmentHeader) -> Result<(SegmentHeader, SegmentCipher), Error> {
-        header.key_id = self.key_id;
+        header.key_id = self.key_id();
         header.wrap_nonce = keys::random()?;
         let dek = Zeroizing::new(keys::random::<32>()?);
         let identity = identity(&header);
-        let mut wrapped = dek.to_vec();
-        self.kek
+        let mut wrapped = Zeroizing::new(Vec::with_capacity(header.wrapped.len()));
+        wrapped.extend_from_slice(dek.as_slice());
+        self.kek(header.key_epoch)
+            .map_err(|_| SEALING_FAILED)?
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(header.wrap_nonce),
                 Aad::from(identity),
-                &mut wrapped,
+                &mut *wrapped,
             )
             .map_err(|_| SEALING_FAILED)?;
         header.wrapped = wrapped.as_slice().try_into().map_err(|_| SEALING_FAILED)?;
@@ -103,19 +130,19 @@ impl LogKeys {
         Ok((header, cipher))
     }
 
-    /// Checks the MAC and unwraps the data key.
+    /// Checks the MAC and unwraps the data key. [`Locked::Erased`]: the header itself is right.
     pub(crate) fn unlock(&self, header: &SegmentHeader) -> Result<SegmentCipher, Locked> {
-        if header.key_id != self.key_id {
+        if header.key_id != self.key_id() {
             return Err(Locked::OtherKey);
         }
         if !self.mac_is_right(&[&header.authenticated()], &header.mac) {
             return Err(Locked::Tampered);
         }
+        let kek = self.kek(header.key_epoch)?;
         let identity = identity(header);
         let mut wrapped = Zeroizing::new(header.wrapped);
         let nonce = Nonce::assume_unique_for_key(header.wrap_nonce);
-        let dek = self
-            .kek
+        let dek = kek
             .open_in_place(nonce, Aad::from(identity), wrapped.as_mut_slice())
             .map_err(|_| Locked::Tampered)?;
         SegmentCipher::new(header.suite, dek, identity).map_err(|_| Locked::Tampered)
@@ -182,7 +209,19 @@ pub(crate) fn tag_of(body: &[u8]) -> Tag {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::RootKey;
+    use crate::disk::RealDisk;
     use crate::format::{Kind, Previous};
+
+    /// The keys of a log in a spool of its own, with key epoch 1 begun.
+    fn log_keys(log: &str) -> (tempfile::TempDir, LogKeys) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = RootKey::new(&mut [1; 32]).unwrap();
+        let (epochs, _) = Epochs::open(dir.path(), &root, &RealDisk, false).unwrap();
+        assert_eq!(epochs.begin(Timestamp::from_micros(0), &RealDisk).unwrap(), 1);
+        let keys = LogKeys::of(&Arc::new(epochs), log);
+        (dir, keys)
+    }
 
     fn draft(suite: Suite) -> SegmentHeader {
         SegmentHeader {
@@ -197,6 +236,7 @@ mod tests {
             first_seq: 1,
             created_at: 0,
             previous: Previous::default(),
+            key_epoch: 1,
             wrap_nonce: [0; 12],
             wrapped: [0; 48],
             mac: [0; 32],
@@ -217,7 +257,7 @@ mod tests {
 
     #[test]
     fn both_suites_open_what_they_sealed_and_nothing_else() {
-        let keys = LogKeys::of(&Keys::new(&mut [1; 32]).unwrap(), "bulk").unwrap();
+        let (_dir, keys) = log_keys("bulk");
         for suite in [Suite::Aes256Gcm, Suite::ChaCha20Poly1305] {
             let (header, cipher) = keys.create(draft(suite)).unwrap();
             let mut body = b"hello".to_vec();
@@ -247,18 +287,21 @@ mod tests {
     }
 
     #[test]
-    fn another_root_key_and_another_log_are_told_apart() {
-        let keys = Keys::new(&mut [1; 32]).unwrap();
-        let (header, _) = LogKeys::of(&keys, "bulk").unwrap().create(draft(Suite::Aes256Gcm)).unwrap();
-        let other_log = LogKeys::of(&keys, "held").unwrap();
+    fn another_ring_another_log_and_an_erased_epoch_are_told_apart() {
+        let (_dir, keys) = log_keys("bulk");
+        let (header, _) = keys.create(draft(Suite::Aes256Gcm)).unwrap();
+        let other_log = LogKeys::of(keys.epochs(), "held");
         assert_eq!(other_log.unlock(&header).err(), Some(Locked::Tampered));
-        let other_key = LogKeys::of(&Keys::new(&mut [2; 32]).unwrap(), "bulk").unwrap();
-        assert_eq!(other_key.unlock(&header).err(), Some(Locked::OtherKey));
+        let (_dir, other_ring) = log_keys("bulk");
+        assert_eq!(other_ring.unlock(&header).err(), Some(Locked::OtherKey));
+        keys.epochs().destroy(1, &RealDisk).unwrap();
+        assert_eq!(keys.unlock(&header).err(), Some(Locked::Erased));
+        assert!(keys.create(draft(Suite::Aes256Gcm)).is_err());
     }
 
     #[test]
     fn data_keys_are_never_alike() {
-        let keys = LogKeys::of(&Keys::new(&mut [1; 32]).unwrap(), "bulk").unwrap();
+        let (_dir, keys) = log_keys("bulk");
         let (a, _) = keys.create(draft(Suite::Aes256Gcm)).unwrap();
         let (b, _) = keys.create(draft(Suite::Aes256Gcm)).unwrap();
         assert_ne!(a.wrapped, b.wrapped);

@@ -72,6 +72,7 @@ struct Active {
     file: File,
     cipher: SegmentCipher,
     epoch: u64,
+    key_epoch: u64,
     first_seq: Seq,
     write_at: u64,
     next_frame: u64,
@@ -101,6 +102,7 @@ impl Committer {
         loop {
             match self.log.queue.next() {
                 Next::Commit(items) => self.commit(items),
+                Next::Move(asked) => drop(asked.send(self.move_on())),
                 Next::Stop { should_seal } => {
                     if should_seal {
                         self.close();
@@ -163,7 +165,12 @@ impl Committer {
 
     fn make_room(&mut self, needed: u64) -> Result<(), Error> {
         let epoch = self.log.epoch();
-        let fits = |a: &Active| a.epoch == epoch && page_up(a.write_at + needed) <= self.log.capacity();
+        let now = self.log.clock.now();
+        let fits = |a: &Active| {
+            a.epoch == epoch
+                && page_up(a.write_at + needed) <= self.log.capacity()
+                && self.log.keys.epochs().is_current(a.key_epoch, now)
+        };
         if self.active.as_ref().is_some_and(fits) {
             return Ok(());
         }
@@ -213,9 +220,29 @@ impl Committer {
         }
     }
 
+    /// Begins a segment, unless the newest one is in the newest key epoch: so that an older one can be erased.
+    fn move_on(&mut self) -> Result<(), Error> {
+        let newest = self.log.table().newest_key_epoch();
+        let now = self.log.clock.now();
+        if newest.is_none_or(|key_epoch| self.log.keys.epochs().is_current(key_epoch, now)) {
+            return Ok(());
+        }
+        self.seal();
+        self.roll(self.log.epoch())
+    }
+
     /// Begins the next segment; from here on its predecessor is what its header says.
     fn roll(&mut self, epoch: u64) -> Result<(), Error> {
         let log = Arc::clone(&self.log);
+        let key_epoch = log.keys.begin(log.clock.now(), &*log.disk)?;
+        let begun = self.begin_segment(&log, epoch, key_epoch);
+        if begun.is_err() {
+            log.keys.epochs().released(key_epoch);
+        }
+        begun
+    }
+
+    fn begin_segment(&mut self, log: &Arc<Inner>, epoch: u64, key_epoch: u64) -> Result<(), Error> {
         let number = self.next_segment;
         let identity = *log.identity();
         let first_seq = self.last_seq + 1;
@@ -231,6 +258,7 @@ impl Committer {
             first_seq,
             created_at: log.clock.now().micros(),
             previous: self.chain,
+            key_epoch,
             wrap_nonce: [0; 12],
             wrapped: [0; 48],
             mac: [0; 32],
@@ -263,6 +291,8 @@ impl Committer {
             needed_through: 0,
             pins: 0,
             is_unreadable: false,
+            key_epoch,
+            is_erased: false,
             delivered_at_s: None,
         });
         self.chain = Previous { segment: number, end: DATA_START, frames: 0, tag: closed.tag };
@@ -271,6 +301,7 @@ impl Committer {
             file,
             cipher,
             epoch,
+            key_epoch,
             first_seq,
             write_at: DATA_START,
             next_frame: 0,

@@ -54,8 +54,9 @@ pub struct Config {
     pub retention_after_delivery_s: u64,
     /// The algorithm for new segments.
     pub suite: SuiteChoice,
-    /// The root key: a file of mode 0600 or 0400, made by `wardgate` when absent. Good for a demonstration or
-    /// a box whose disk is encrypted; status pages name it as what it is.
+    /// The root key: a file of mode 0600 or 0400, in the clear or sealed by a passphrase, a credential, a TPM or an
+    /// HSM (`wardgate keys init`). Made in the clear when absent: good for a demonstration or a box whose disk is
+    /// encrypted; `wardgate keys status` says what it is worth.
     pub key_file: PathBuf,
 }
 

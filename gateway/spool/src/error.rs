@@ -66,6 +66,54 @@ pub enum Error {
         /// The file that says so.
         path: PathBuf,
     },
+    /// The operator must act: neither copy of the ring of keys can be read. Nothing was changed.
+    #[error("{} holds no ring of keys that can be read: restore it from a backup", path.display())]
+    RingLost {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The operator must act: what keeps the root key does not give it.
+    #[error("{provider}: {problem}")]
+    Provider {
+        /// Its name.
+        provider: &'static str,
+        /// What is wrong and what to do. No secret.
+        problem: Arc<str>,
+    },
+    /// The operator must act: the root key did not come from a file that can be written.
+    #[error(
+        "the root key was handed over and not read from a file that can be written, so that it cannot be rotated from here"
+    )]
+    NoKeyFile,
+    /// The operator must act: there is no such key epoch.
+    #[error("there is no key epoch {epoch}")]
+    NoKeyEpoch {
+        /// The one asked for.
+        epoch: u64,
+    },
+    /// The operator must wait or decide: the epoch covers records that not every destination has, or that are held.
+    #[error("key epoch {epoch} covers records of the {log} log that are {why}: {first} to {last}")]
+    KeyEpochInUse {
+        /// The epoch.
+        epoch: u64,
+        /// The log.
+        log: &'static str,
+        /// Why they are needed.
+        why: &'static str,
+        /// First number of those in the epoch.
+        first: Seq,
+        /// Last number of those in the epoch.
+        last: Seq,
+    },
+    /// The operator must act: what was to be done must be audited first, and the audit log was not written.
+    #[error("the audit log could not be written: nothing was done")]
+    NotAudited,
+    /// The key of this record was destroyed.
+    #[error("record {seq} was erased")]
+    Erased {
+        /// Which.
+        seq: Seq,
+    },
     /// The operator must act: the spool belongs to a gateway of another name. Nothing was changed.
     #[error("{} belongs to another gateway: drain it under its old name first", path.display())]
     OtherGateway {

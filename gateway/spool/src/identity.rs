@@ -4,7 +4,7 @@
 //!   0  magic "WGid"       4      88  epoch                       8
 //!   4  version            2      96  floor: last record freed    8
 //!   6  0                  2     104  head: newest segment known  8
-//!   8  id of root key    16     112  head: record known durable  8
+//!   8  id of the ring    16     112  head: record known durable  8
 //!  24  SHA-256 of gateway 32    120  HMAC-SHA-256 of 0..120     32
 //!  56  log's name        16     152  CRC of 0..152               4
 //!  72  incarnation       16
@@ -129,14 +129,17 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Keys;
+    use crate::RootKey;
     use crate::disk::RealDisk;
+    use crate::epochs::Epochs;
     use crate::format::SegmentHeader;
 
     #[test]
     fn reads_back_notices_each_flipped_bit_and_names_another_key() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = LogKeys::of(&Keys::new(&mut [1; 32]).unwrap(), "urgent").unwrap();
+        let root = RootKey::new(&mut [1; 32]).unwrap();
+        let epochs = Epochs::open(dir.path(), &root, &RealDisk, false).unwrap().0;
+        let keys = LogKeys::of(&std::sync::Arc::new(epochs), "urgent");
         let identity = Identity {
             key_id: keys.key_id(),
             gateway: [2; 32],

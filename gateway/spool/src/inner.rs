@@ -19,7 +19,7 @@ use crate::format::{FOOTER_RESERVE_BYTES, SegmentHeader, Suite};
 use crate::identity::Identity;
 use crate::keeper::{Chore, Chores};
 use crate::log::LogState;
-use crate::open::{Opened, open_segment};
+use crate::open::{Opened, Opening, open_segment};
 use crate::queue::Queue;
 use crate::table::{Table, segment_path};
 use crate::{Error, keys};
@@ -208,12 +208,18 @@ impl Inner {
     }
 
     /// A segment's file, header and data key. `Ok(None)`: its header cannot be read.
+    /// A segment's file, header and data key. `Ok(None)`: its header cannot be read, or its key
+    /// was destroyed.
     pub(crate) fn opened(&self, number: u64) -> Result<Option<Arc<Opened>>, Error> {
         let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, opened)) = lock().iter().find(|(n, _)| *n == number) {
             return Ok(Some(Arc::clone(opened)));
         }
-        let opened = open_segment(&segment_path(&self.dir, number), &self.keys)?
+        let opened = match open_segment(&segment_path(&self.dir, number), &self.keys)? {
+            Opening::Open(opened) => Some(opened),
+            Opening::Erased(_) | Opening::Foreign | Opening::Unreadable => None,
+        };
+        let opened = opened
             .filter(|o| o.header.segment == number && o.header.log == SegmentHeader::log_name(self.name))
             .map(Arc::new);
         if let Some(opened) = &opened {
@@ -222,6 +228,29 @@ impl Inner {
             cache.truncate(OPENED_MAX);
         }
         Ok(opened)
+    }
+
+    /// The key of an epoch was destroyed: nothing of it is read any more, and what is next to be freed is freed.
+    pub(crate) fn erased(&self, key_epoch: u64) -> Result<(), Error> {
+        self.table_mut().erase(key_epoch);
+        self.opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(_, opened)| opened.header.key_epoch != key_epoch);
+        while self.table().iter().next().is_some_and(|oldest| oldest.is_erased) {
+            if !self.free_oldest(true)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment leaves the table, and one user its key epoch.
+    fn forget(&self, number: u64) {
+        let gone = self.table_mut().remove(number);
+        if let Some(segment) = gone {
+            self.keys.epochs().released(segment.key_epoch);
+        }
     }
 
     fn forget_opened(&self, number: u64) {
@@ -336,7 +365,7 @@ impl Inner {
                 tracing::warn!(log = self.name, %error, "the floor could not be written before freeing")
             }
         }
-        self.table_mut().remove(number);
+        self.forget(number);
         self.forget_opened(number);
         let path = segment_path(&self.dir, number);
         self.disk.remove(&path).map_err(|e| self.storage("removing a segment", e))?;
@@ -373,7 +402,7 @@ impl Inner {
             let path = segment_path(&self.dir, segment.number);
             if segment.last_seq <= floor && Some(segment.number) != newest && segment.needed_through <= floor
             {
-                self.table_mut().remove(segment.number);
+                self.forget(segment.number);
                 self.remove_quietly(&path);
             } else if Some(segment.number) != newest && !segment.is_unreadable && segment.bytes > segment.end
             {

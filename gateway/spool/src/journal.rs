@@ -101,7 +101,9 @@ impl AuditReader {
     pub async fn next(&mut self) -> Result<Option<AuditStep>, Error> {
         while let Some(entry) = self.0.next().await? {
             match entry {
-                Entry::Damaged { first, last } => return Ok(Some(AuditStep::Damaged(first, last))),
+                Entry::Damaged { first, last } | Entry::Erased { first, last } => {
+                    return Ok(Some(AuditStep::Damaged(first, last)));
+                }
                 Entry::Record(record) if record.meta.starts_with(AUDIT_META) => {
                     let step = AuditRecord::of(&record)
                         .map_or(AuditStep::Malformed(record.seq), |r| AuditStep::Entry(Box::new(r)));
@@ -271,7 +273,7 @@ impl Walk<'_> {
     }
 }
 
-/// The key with which a gateway signs the checkpoints of its audit log. It follows from the root key, so that a
+/// The key with which a gateway signs the checkpoints of its audit log. It follows from the base key, so that a
 /// restore brings it back, and is nowhere on the disk.
 ///
 /// # Errors

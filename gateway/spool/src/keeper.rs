@@ -112,6 +112,9 @@ fn free(log: &Inner) {
             }
         }
     }
+    if let Err(error) = log.keys.epochs().retire(&*log.disk) {
+        tracing::warn!(%error, "keys of epochs whose records were freed are not destroyed yet");
+    }
 }
 
 /// The retention clock and what was read with it.

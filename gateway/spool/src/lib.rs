@@ -2,7 +2,7 @@
 //!
 //! **Promise.** A number that [`Log::append`] or [`Appender::commit`] returned stands for a record that is on the
 //! disk, encrypted, and stays there until every reader is past it. Numbers have no holes: whatever happens to
-//! the disk, a [`Reader`] accounts for each of them, as a record or as [`Entry::Damaged`].
+//! the disk, a [`Reader`] accounts for each of them, as a record, as [`Entry::Damaged`] or as [`Entry::Erased`].
 //!
 //! **Limits.** Five logs: three lanes, `held`, `journal`. Records up to 64 MiB, envelopes up to 64 KiB; payloads
 //! beyond 256 KiB go to the disk as chunks while they arrive. One log's queue holds 4 MiB, a writer of a large
@@ -21,6 +21,9 @@
 //! - A segment is freed only when every reader is past its records and past every record that has a chunk in it.
 //!   First the floor is durable, then the file is unlinked, then the directory is synced. No step of the clock
 //!   frees anything.
+//! - A segment's data key is wrapped under the key of its day (module `epochs`), that under the root key in the ring (module
+//!   [`keys`]). Destroying the key of a day makes its records unreadable for good; it is refused while a reader is not
+//!   past them. What is derived for the rest of the gateway does not change when the root key does.
 //! - A wrong key, another gateway's spool and a second process are found before anything is changed.
 //! - Nothing here knows what a payload means: no HL7, no HTTP, no policy. sled is used in `state` alone.
 //!
@@ -30,12 +33,14 @@
 //! restore from a backup looks sound from inside: call [`Log::renew_incarnation`] after one.
 //!
 //! **Reading order**: [`mod@format`], then `committer`, `index` and `recover` (what a crash leaves), `reader`,
-//! `keeper` (spares, freeing), `state`, `verify`.
+//! `keeper` (spares, freeing), [`keys`], `epochs`, `erase`, `state`, `verify`.
 
 mod cipher;
 mod committer;
 pub mod config;
 mod disk;
+mod epochs;
+mod erase;
 mod error;
 pub mod format;
 mod identity;
@@ -58,13 +63,15 @@ mod table;
 mod verify;
 
 pub use config::{Config, SuiteChoice};
+pub use erase::{EpochStatus, Erasure, KeyStatus, key_status};
 pub use error::Error;
 pub use journal::{
     Audit, AuditCheck, AuditFinding, AuditReader, AuditRecord, AuditStep, AuditTip, audit_signer, check_audit,
 };
-pub use keys::{Keys, forbid_core_dumps};
+pub use keys::provider::{Protection, SecretSource};
+pub use keys::{Keys, RootKey, forbid_core_dumps, write_private};
 pub use log::{Appender, Log, LogStat, LogState};
-pub use offline::open_for_reading;
+pub use offline::{keys_for_reading, open_for_reading};
 pub use reader::{Entry, Payload, Reader, Record};
 pub use spool::Spool;
 pub use state::{KEY_BYTES_MAX, Pair, State, Table, VALUE_BYTES_MAX, WriteBatch};

@@ -51,21 +51,44 @@ impl Copies {
     }
 }
 
-/// Opens a segment. `Ok(None)`: neither copy of the header is whole, or it is not what was written.
-pub(crate) fn open_segment(path: &Path, keys: &LogKeys) -> Result<Option<Opened>, Error> {
+/// What a segment's header leads to.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    Open(Opened),
+    /// The header is right and the key of its epoch was destroyed.
+    Erased(SegmentHeader),
+    /// Of another ring of keys: of another spool.
+    Foreign,
+    /// Neither copy of the header is whole, or it is not what was written.
+    Unreadable,
+}
+
+impl Opening {
+    pub(crate) fn header(self) -> Option<SegmentHeader> {
+        match self {
+            Self::Open(opened) => Some(opened.header),
+            Self::Erased(header) => Some(header),
+            Self::Foreign | Self::Unreadable => None,
+        }
+    }
+}
+
+/// Opens a segment.
+pub(crate) fn open_segment(path: &Path, keys: &LogKeys) -> Result<Opening, Error> {
     let file = File::open(path).map_err(|e| Error::io("open", path, e))?;
     let copies = Copies::read(&file).map_err(|e| Error::io("read", path, e))?;
     let header = match copies.best() {
         Ok(header) => header,
         Err(HeaderFault::Version(version)) => return Err(Error::Version { path: path.to_owned(), version }),
-        Err(HeaderFault::Rot | HeaderFault::Foreign) => return Ok(None),
+        Err(HeaderFault::Rot | HeaderFault::Foreign) => return Ok(Opening::Unreadable),
     };
     match keys.unlock(&header) {
-        Ok(cipher) => Ok(Some(Opened { file: Arc::new(file), header, cipher })),
-        Err(crate::cipher::Locked::OtherKey) => Err(Error::WrongKey { path: path.to_owned() }),
+        Ok(cipher) => Ok(Opening::Open(Opened { file: Arc::new(file), header, cipher })),
+        Err(crate::cipher::Locked::Erased) => Ok(Opening::Erased(header)),
+        Err(crate::cipher::Locked::OtherKey) => Ok(Opening::Foreign),
         Err(crate::cipher::Locked::Tampered) => {
             tracing::error!(file = %path.display(), "the header of a segment was tampered with");
-            Ok(None)
+            Ok(Opening::Unreadable)
         }
     }
 }

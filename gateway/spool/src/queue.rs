@@ -81,6 +81,8 @@ pub(crate) struct Item {
 #[derive(Debug, Default)]
 struct Waiting {
     items: VecDeque<Item>,
+    /// Who waits for a segment in the newest key epoch.
+    moves: Vec<SyncSender<Result<(), Error>>>,
     is_stopping: bool,
     should_seal: bool,
 }
@@ -89,7 +91,11 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) enum Next {
     Commit(VecDeque<Item>),
-    Stop { should_seal: bool },
+    /// Close the segment, unless its key epoch is the newest.
+    Move(SyncSender<Result<(), Error>>),
+    Stop {
+        should_seal: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -126,6 +132,19 @@ impl Queue {
         receiver.recv().unwrap_or(Err(Error::Stopping))
     }
 
+    /// Has the log begin a segment in the newest key epoch, unless it is in one.
+    pub(crate) fn move_on(&self) -> Result<(), Error> {
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let mut waiting = self.lock();
+        if waiting.is_stopping {
+            return Err(Error::Stopping);
+        }
+        waiting.moves.push(sender);
+        drop(waiting);
+        self.ready.notify_one();
+        receiver.recv().unwrap_or(Err(Error::Stopping))
+    }
+
     fn push(&self, item: Item) -> Result<(), Error> {
         let mut waiting = self.lock();
         if waiting.is_stopping {
@@ -150,7 +169,11 @@ impl Queue {
     /// Answers what waits when the committer is gone.
     pub(crate) fn abandon(&self) {
         self.stop(false);
-        let items = std::mem::take(&mut self.lock().items);
+        let (items, moves) = {
+            let mut waiting = self.lock();
+            (std::mem::take(&mut waiting.items), std::mem::take(&mut waiting.moves))
+        };
+        drop(moves);
         for item in items {
             item.reply.send(Err(Error::Stopping));
         }
@@ -160,6 +183,9 @@ impl Queue {
     pub(crate) fn next(&self) -> Next {
         let mut waiting = self.lock();
         while waiting.items.is_empty() {
+            if let Some(asked) = waiting.moves.pop() {
+                return Next::Move(asked);
+            }
             if waiting.is_stopping {
                 return Next::Stop { should_seal: waiting.should_seal };
             }

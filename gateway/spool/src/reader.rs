@@ -40,6 +40,13 @@ pub enum Entry {
         /// Last number, inclusive.
         last: Seq,
     },
+    /// The key of these records was destroyed when every reader was past them: nobody can read them.
+    Erased {
+        /// First number.
+        first: Seq,
+        /// Last number, inclusive.
+        last: Seq,
+    },
 }
 
 /// A record as it was appended.
@@ -164,6 +171,7 @@ fn read_chunk(log: &Inner, seq: Seq, chunked: &Chunked, index: usize) -> Result<
     };
     let opened = match log.opened(place.segment) {
         Ok(Some(opened)) => opened,
+        Ok(None) if log.table().has_erased([place.segment]) => return Err(Error::Erased { seq }),
         Ok(None) => return Err(damaged()),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && is_mounted(log) => {
             let oldest = log.table().oldest();
@@ -238,7 +246,7 @@ impl Reader {
         let entry = self.ahead.pop_front();
         match &entry {
             Some(Entry::Record(record)) => self.next = record.seq + 1,
-            Some(Entry::Damaged { last, .. }) => self.next = last + 1,
+            Some(Entry::Damaged { last, .. } | Entry::Erased { last, .. }) => self.next = last + 1,
             None => {}
         }
         Ok(entry)
@@ -254,6 +262,7 @@ pub(crate) fn get(log: &Arc<Inner>, seq: Seq) -> Result<Option<Entry>, Error> {
     walk.run()?;
     Ok(walk.entries.pop_front().map(|entry| match entry {
         Entry::Damaged { .. } => Entry::Damaged { first: seq, last: seq },
+        Entry::Erased { .. } => Entry::Erased { first: seq, last: seq },
         record => record,
     }))
 }
@@ -297,6 +306,7 @@ impl Walk<'_> {
             };
             match whereabouts {
                 Whereabouts::Nowhere { last } => self.damaged(last),
+                Whereabouts::Segment(segment) if segment.is_erased => self.erased(segment.last_seq),
                 Whereabouts::Segment(segment) if segment.is_unreadable => self.damaged(segment.last_seq),
                 Whereabouts::Segment(segment) => self.segment(&segment)?,
             }
@@ -313,6 +323,17 @@ impl Walk<'_> {
         match self.entries.back_mut() {
             Some(Entry::Damaged { last: before, .. }) => *before = last,
             _ => self.entries.push_back(Entry::Damaged { first, last }),
+        }
+    }
+
+    fn erased(&mut self, last: Seq) {
+        let first = self.next;
+        let last = last.min(self.through);
+        self.next = last + 1;
+        self.bytes += std::mem::size_of::<Entry>();
+        match self.entries.back_mut() {
+            Some(Entry::Erased { last: before, .. }) => *before = last,
+            _ => self.entries.push_back(Entry::Erased { first, last }),
         }
     }
 
@@ -415,6 +436,12 @@ impl Walk<'_> {
         };
         if seq > self.next {
             self.damaged(seq - 1);
+        }
+        // What arrived on the day before may be erased when the rest is not.
+        if let Stored::Chunked(chunked) = &body.stored
+            && self.log.table().has_erased(chunked.refs.iter().map(|place| place.segment))
+        {
+            return self.erased(seq);
         }
         let payload = match body.stored {
             Stored::Inline(bytes) => Kept::Here(bytes),

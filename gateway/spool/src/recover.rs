@@ -19,7 +19,7 @@ use crate::disk::Disk;
 use crate::format::{Previous, SegmentHeader};
 use crate::identity::{FILE_NAME, Identity, Lost};
 use crate::index::{Index, walk};
-use crate::open::{Opened, footer_at, open_segment};
+use crate::open::{Opened, Opening, footer_at, open_segment};
 use crate::scan::{Scanner, Tail};
 use crate::table::{Segment, Table, segment_number, segment_path};
 
@@ -53,6 +53,7 @@ struct Found {
     number: u64,
     bytes: u64,
     header: Option<SegmentHeader>,
+    is_erased: bool,
 }
 
 /// Looks through a log's directory; a missing one is an empty log.
@@ -60,7 +61,7 @@ pub(crate) fn recover(dir: &Path, owner: &Owner<'_>, disk: &dyn Disk) -> Result<
     let identity = load_identity(dir, owner)?;
     let found = list(dir)?
         .into_iter()
-        .map(|(number, bytes)| look(dir, owner, number, bytes))
+        .map(|(number, bytes)| look(dir, owner, number, bytes, identity.is_ok()))
         .collect::<Result<Vec<_>, _>>()?;
     let known = identity.as_ref().ok();
     let mut recovered = Recovered {
@@ -119,9 +120,16 @@ pub(crate) fn list(dir: &Path) -> Result<BTreeMap<u64, u64>, Error> {
     Ok(numbers)
 }
 
-fn look(dir: &Path, owner: &Owner<'_>, number: u64, bytes: u64) -> Result<Found, Error> {
+/// `is_ours`: the log's identity says that the log belongs to the ring; then a file of another ring is a stray one, and
+/// otherwise the ring is the wrong one.
+fn look(dir: &Path, owner: &Owner<'_>, number: u64, bytes: u64, is_ours: bool) -> Result<Found, Error> {
     let path = segment_path(dir, number);
-    let header = open_segment(&path, owner.keys)?.map(|opened| opened.header);
+    let opening = open_segment(&path, owner.keys)?;
+    if matches!(opening, Opening::Foreign) && !is_ours {
+        return Err(Error::WrongKey { path });
+    }
+    let is_erased = matches!(opening, Opening::Erased(_));
+    let header = opening.header();
     if header.as_ref().is_some_and(|h| h.gateway != owner.gateway) {
         return Err(Error::OtherGateway { path });
     }
@@ -129,7 +137,7 @@ fn look(dir: &Path, owner: &Owner<'_>, number: u64, bytes: u64) -> Result<Found,
     if header.is_none() {
         tracing::error!(file = %path.display(), "a segment's header cannot be read; its records are damaged");
     }
-    Ok(Found { number, bytes, header })
+    Ok(Found { number, bytes, header, is_erased })
 }
 
 impl Recovered {
@@ -138,11 +146,15 @@ impl Recovered {
         for (i, this) in found.iter().enumerate() {
             let later = found.get(i + 1..).unwrap_or_default();
             let next_first = later.iter().find_map(|f| f.header.as_ref()).map(|h| h.first_seq);
+            if let Some(erased) = this.erased(later) {
+                self.table.insert(erased);
+                continue;
+            }
             let opened = match this.header {
                 Some(_) => open_segment(&segment_path(dir, this.number), keys)?,
-                None => None,
+                None => Opening::Unreadable,
             };
-            let Some(opened) = &opened else {
+            let Opening::Open(opened) = &opened else {
                 let first_seq = self.table.last + 1;
                 // Without a successor its length is unknown; `settle` looks at the head.
                 let last_seq = next_first.map_or(first_seq - 1, |first| first.saturating_sub(1));
@@ -179,6 +191,17 @@ impl Recovered {
             }
         }
         Ok(())
+    }
+
+    /// Whether everything that the log should hold is there: nothing is missing, damaged or unknown.
+    pub(crate) fn is_complete(&self) -> bool {
+        let is_tiled = self.table.iter().try_fold(self.table.floor + 1, |next, segment| {
+            (segment.first_seq <= next).then_some(next.max(segment.last_seq + 1))
+        });
+        !self.is_tail_lost
+            && !self.is_identity_stale
+            && self.damaged == 0
+            && is_tiled.is_some_and(|next| next > self.table.last)
     }
 
     /// Compares what was found with what `log.id` knows.
@@ -224,6 +247,17 @@ impl Recovered {
     }
 }
 
+impl Found {
+    /// A segment whose key was destroyed: its successors say what it held. It has some: nobody erases the newest.
+    fn erased(&self, later: &[Self]) -> Option<Segment> {
+        let header = self.header.as_ref().filter(|_| self.is_erased)?;
+        let next = later.iter().find_map(|found| found.header.as_ref())?;
+        let end = if next.previous.segment == self.number { next.previous.end } else { self.bytes };
+        let last_seq = next.first_seq.saturating_sub(1);
+        Some(Segment { is_erased: true, ..plain(self, header.first_seq, last_seq, end) })
+    }
+}
+
 fn plain(this: &Found, first_seq: Seq, last_seq: Seq, end: u64) -> Segment {
     Segment {
         number: this.number,
@@ -235,6 +269,8 @@ fn plain(this: &Found, first_seq: Seq, last_seq: Seq, end: u64) -> Segment {
         needed_through: 0,
         pins: 0,
         is_unreadable: false,
+        key_epoch: this.header.as_ref().map_or(0, |header| header.key_epoch),
+        is_erased: false,
         delivered_at_s: None,
     }
 }

@@ -12,13 +12,15 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::cipher::LogKeys;
 use crate::disk::{Disk, RealDisk};
+use crate::epochs::Epochs;
 use crate::format::{SegmentHeader, Suite};
 use crate::identity::Identity;
 use crate::inner::{Inner, Limits, Parts, make_dir};
 use crate::journal::Audit;
 use crate::keeper::Chores;
+use crate::keys::ring::KEYS_DIR;
 use crate::recover::{Owner, Recovered, recover};
-use crate::{Config, Error, Keys, Log, State, committer, keeper, keys, reader};
+use crate::{Config, Error, Keys, Log, RootKey, State, committer, keeper, keys, reader};
 
 const LOCK_FILE: &str = "lock";
 const LOGS_DIR: &str = "logs";
@@ -26,6 +28,9 @@ const STATE_DIR: &str = "state";
 
 /// The logs of a spool, as their directories are called; lanes first, most urgent first.
 pub(crate) const LOG_NAMES: [&str; 5] = ["urgent", "clinical", "bulk", "held", "journal"];
+
+/// The log whose key epoch is never erased.
+pub(crate) const JOURNAL: &str = "journal";
 
 /// The directory of a log.
 pub(crate) fn log_dir(dir: &Path, name: &str) -> PathBuf {
@@ -37,7 +42,9 @@ pub(crate) fn log_dir(dir: &Path, name: &str) -> PathBuf {
 pub struct Spool {
     logs: [Log; 5],
     state: State,
-    keys: Keys,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
     audit: Arc<Audit>,
     chores: Chores,
     threads: Vec<JoinHandle<()>>,
@@ -49,7 +56,7 @@ impl Spool {
     /// Whether logs were begun in this folder, under some root key: then a key that is missing must come back, and a new
     /// one in its place would open nothing.
     pub fn is_begun(dir: &Path) -> bool {
-        dir.join(LOGS_DIR).exists()
+        dir.join(LOGS_DIR).exists() || dir.join(KEYS_DIR).exists()
     }
 
     /// Opens a spool, or makes one in an empty or missing directory. Recovers what an earlier process left.
@@ -61,17 +68,17 @@ impl Spool {
     pub fn open(
         dir: &Path,
         config: &Config,
-        keys: Keys,
+        root: RootKey,
         gateway: &Slug,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        Self::open_on(dir, config, keys, gateway, clock, Arc::new(RealDisk))
+        Self::open_on(dir, config, root, gateway, clock, Arc::new(RealDisk))
     }
 
     pub(crate) fn open_on(
         dir: &Path,
         config: &Config,
-        keys: Keys,
+        root: RootKey,
         gateway: &Slug,
         clock: Arc<dyn Clock>,
         disk: Arc<dyn Disk>,
@@ -80,12 +87,22 @@ impl Spool {
         let lock = lock(dir, &*disk)?;
         let gateway = gateway_hash(gateway);
         // First look at everything, then change anything.
+        let (epochs, is_new) = Epochs::open(dir, &root, &*disk, dir.join(LOGS_DIR).exists())?;
+        let epochs = Arc::new(epochs);
         let mut found = Vec::new();
         for name in LOG_NAMES {
-            let log_keys = LogKeys::of(&keys, name)?;
+            let log_keys = LogKeys::of(&epochs, name);
             let owner = Owner { keys: &log_keys, gateway, log: SegmentHeader::log_name(name) };
             let recovered = recover(&log_dir(dir, name), &owner, &*disk)?;
             found.push((name, log_keys, recovered));
+        }
+        epochs.settle(&root, &*disk)?;
+        let is_complete = is_new || found.iter().all(|(_, _, recovered)| recovered.is_complete());
+        for segment in found.iter().flat_map(|(_, _, recovered)| recovered.table.iter()) {
+            epochs.found(segment.key_epoch);
+        }
+        if !is_complete {
+            epochs.keep(&*disk)?;
         }
         let state = State::open(&dir.join(STATE_DIR))?;
         let (chores, asked) = Chores::new();
@@ -113,7 +130,10 @@ impl Spool {
         threads.push(keeper::start(inners, asked)?);
         let logs: [Log; 5] = logs.try_into().map_err(|_| Error::Internal("five logs"))?;
         let audit = Audit::new(logs[4].clone());
-        Ok(Self { logs, state, keys, audit, chores, threads, _lock: lock })
+        if let Err(error) = epochs.retire(&*disk) {
+            tracing::warn!(%error, "keys of epochs whose records were freed are not destroyed yet");
+        }
+        Ok(Self { logs, state, epochs, disk, clock, audit, chores, threads, _lock: lock })
     }
 
     /// The log of a lane.
@@ -148,9 +168,9 @@ impl Spool {
         &self.state
     }
 
-    /// The root key.
-    pub const fn keys(&self) -> &Keys {
-        &self.keys
+    /// What the base key of its ring gives.
+    pub fn keys(&self) -> &Keys {
+        self.epochs.keys()
     }
 
     /// The audit log. Its `record` waits for a flush of the disk, typically a millisecond or two.

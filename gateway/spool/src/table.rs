@@ -24,6 +24,10 @@ pub(crate) struct Segment {
     pub(crate) pins: u32,
     /// Neither copy of the header could be read.
     pub(crate) is_unreadable: bool,
+    /// The key epoch that its data key is wrapped in; 0 for the lasting one, or where it cannot be read.
+    pub(crate) key_epoch: u64,
+    /// The key of its epoch was destroyed.
+    pub(crate) is_erased: bool,
     /// On the retention clock, in seconds: when every reader was past it.
     pub(crate) delivered_at_s: Option<u64>,
 }
@@ -35,7 +39,8 @@ impl Segment {
         self.last_seq.max(self.needed_through)
     }
 
-    fn is_delivered(&self, through: Seq) -> bool {
+    /// Whether every reader is past it and past every record that has a chunk here.
+    pub(crate) fn is_delivered(&self, through: Seq) -> bool {
         self.freed_through() <= through && self.pins == 0
     }
 }
@@ -129,9 +134,26 @@ impl Table {
         (self.segments.len() > 1 && oldest.is_delivered(through)).then_some(oldest)
     }
 
-    pub(crate) fn remove(&mut self, number: u64) {
-        if let Some(segment) = self.segments.remove(&number) {
-            self.floor = self.floor.max(segment.freed_through());
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Segment> {
+        let segment = self.segments.remove(&number)?;
+        self.floor = self.floor.max(segment.freed_through());
+        Some(segment)
+    }
+
+    /// Whether the key of one of these segments was destroyed.
+    pub(crate) fn has_erased(&self, numbers: impl IntoIterator<Item = u64>) -> bool {
+        numbers.into_iter().any(|number| self.segments.get(&number).is_some_and(|s| s.is_erased))
+    }
+
+    /// The key epoch of the newest segment.
+    pub(crate) fn newest_key_epoch(&self) -> Option<u64> {
+        self.segments.values().next_back().map(|segment| segment.key_epoch)
+    }
+
+    /// The key of an epoch was destroyed.
+    pub(crate) fn erase(&mut self, key_epoch: u64) {
+        for segment in self.segments.values_mut().filter(|s| s.key_epoch == key_epoch && !s.is_unreadable) {
+            segment.is_erased = true;
         }
     }
 }
@@ -162,6 +184,8 @@ mod tests {
             needed_through: 0,
             pins: 0,
             is_unreadable: false,
+            key_epoch: 0,
+            is_erased: false,
             delivered_at_s: None,
         }
     }

@@ -3,6 +3,7 @@
 mod audit;
 mod damage;
 mod faults;
+mod keys;
 mod model_check;
 mod plain;
 mod support;

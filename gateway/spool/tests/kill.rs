@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, Lane, Timestamp};
-use spool::{Config, Entry, Keys, Spool, Table};
+use spool::{Config, Entry, RootKey, Spool, Table};
 
 const DIR: &str = "WARDGATE_SPOOL_KILL_DIR";
 const ROUND: &str = "WARDGATE_SPOOL_KILL_ROUND";
@@ -26,7 +26,7 @@ impl Clock for Fixed {
 
 fn open(dir: &Path) -> Spool {
     let config = Config { segment_bytes: 1 << 20, ..Config::default() };
-    let keys = Keys::from_file(&dir.join("root.key"), true).unwrap();
+    let keys = RootKey::from_file(&dir.join("root.key"), true).unwrap();
     Spool::open(&dir.join("spool"), &config, keys, &"ward-3".parse().unwrap(), Arc::new(Fixed)).unwrap()
 }
 

@@ -39,6 +39,7 @@ const START: Coded = coded("110120", "Application Start");
 const STOP: Coded = coded("110121", "Application Stop");
 const LOGIN: Coded = coded("110122", "Login");
 const NETWORK: Coded = coded("110128", "Network Configuration");
+const SECURITY: Coded = coded("110129", "Security Configuration");
 const SOFTWARE: Coded = coded("110131", "Software Configuration");
 const RESTRICTED: Coded = coded("110132", "Use of Restricted Function");
 const USER_ATTRIBUTES: Coded = coded("110137", "User Security Attributes Changed");
@@ -65,6 +66,9 @@ pub fn codes(action: AuditAction) -> Codes {
         A::SignedIn => of(AUTHENTICATION, Some(LOGIN), 'E', 0),
         A::SignInFailed => of(AUTHENTICATION, Some(LOGIN), 'E', 4),
         A::StateRebuilt => of(APPLICATION, None, 'E', 4),
+        A::RootKeyRotated => of(ALERT, Some(SECURITY), 'U', 0),
+        A::RootKeyEscrowed => of(ALERT, Some(SECURITY), 'C', 0),
+        A::KeyEpochErased => of(ALERT, Some(SECURITY), 'D', 0),
     }
 }
 

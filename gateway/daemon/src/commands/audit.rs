@@ -13,7 +13,8 @@ use anyhow::Context as _;
 use model::{AuditAction, Slug};
 use serde::Serialize;
 use spool::{
-    AuditCheck, AuditReader, AuditRecord, AuditStep, Keys, Log, audit_signer, check_audit, open_for_reading,
+    AuditCheck, AuditReader, AuditRecord, AuditStep, Keys, Log, RootKey, audit_signer, check_audit,
+    keys_for_reading, open_for_reading,
 };
 
 use super::{broken_pipe_is_fine, checked, print};
@@ -43,7 +44,7 @@ pub(crate) async fn audit(command: Audit) -> anyhow::Result<()> {
             let journal = disk.log(JOURNAL)?;
             print(&format!(
                 "{}\n",
-                audit_signer(&disk.keys, &disk.gateway, &journal.incarnation())?.verifier()
+                audit_signer(&disk.keys()?, &disk.gateway, &journal.incarnation())?.verifier()
             ))
         }
     }
@@ -52,7 +53,7 @@ pub(crate) async fn audit(command: Audit) -> anyhow::Result<()> {
 /// A gateway's logs, and what opens them.
 struct Disk {
     dir: PathBuf,
-    keys: Keys,
+    root: RootKey,
     gateway: Slug,
 }
 
@@ -61,13 +62,17 @@ impl Disk {
         let document = checked(config)?.document;
         Ok(Self {
             dir: document.gateway.data_dir.join(SPOOL_DIR),
-            keys: Keys::from_file(&document.spool.key_file, false)?,
+            root: RootKey::from_file(&document.spool.key_file, false)?,
             gateway: document.gateway.id,
         })
     }
 
+    fn keys(&self) -> Result<Keys, spool::Error> {
+        keys_for_reading(&self.dir, &self.root)
+    }
+
     fn log(&self, name: &str) -> Result<Log, spool::Error> {
-        open_for_reading(&self.dir, name, &self.keys, &self.gateway, Arc::new(SystemClock))
+        open_for_reading(&self.dir, name, &self.root, &self.gateway, Arc::new(SystemClock))
     }
 }
 
@@ -198,7 +203,7 @@ fn believed(disk: &Disk, receipts: &[Receipt], findings: &mut Vec<Finding>) -> a
         };
         match ::audit::checkpoint::of_origin(&checkpoint.origin) {
             Some((gateway, incarnation)) if gateway == disk.gateway => {
-                let signer = audit_signer(&disk.keys, &gateway, incarnation)?;
+                let signer = audit_signer(&disk.keys()?, &gateway, incarnation)?;
                 match note.verify(signer.verifier()) {
                     Ok(_) => vouched.push(Vouched { received_at: receipt.received_at, checkpoint }),
                     Err(error) => bad(error.to_string()),
@@ -341,7 +346,7 @@ async fn export(disk: &Disk, format: ExportFormat, from: u64) -> anyhow::Result<
     }
     if let Some(mut tree) = tree {
         let size = tree.size();
-        let signer = audit_signer(&disk.keys, &disk.gateway, &journal.incarnation())?;
+        let signer = audit_signer(&disk.keys()?, &disk.gateway, &journal.incarnation())?;
         let checkpoint = Checkpoint {
             origin: signer.verifier().name().to_owned(),
             size,

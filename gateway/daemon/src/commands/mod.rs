@@ -9,6 +9,7 @@ mod hl7;
 mod hl7_fhir;
 mod hl7_parse;
 mod hl7_route;
+mod keys;
 mod run;
 mod self_test;
 mod send;
@@ -48,6 +49,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Faults(asked) => runtime()?.block_on(faults::faults(asked)),
         Command::Spool(command) => spool::spool(command),
         Command::Audit(command) => runtime()?.block_on(audit::audit(command)),
+        Command::Keys(command) => runtime()?.block_on(keys::keys(command)),
         Command::Hl7(command) => hl7::hl7(command),
         Command::Deid(command) => deid::deid(command),
         Command::Send { to, tls, files, connections, rate, retries, resume, timeout_s, json } => {

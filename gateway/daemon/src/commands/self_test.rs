@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, ensure};
 use deid::{Clinical, Context, Policy};
 use model::{Clock, Format, Lane, Provenance};
-use spool::{Entry, Keys, Spool};
+use spool::{Entry, RootKey, Spool};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::print;
@@ -24,7 +24,7 @@ pub(crate) async fn self_test() -> anyhow::Result<()> {
 
 async fn log() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
-    let keys = Keys::from_file(&dir.path().join("root.key"), true)?;
+    let keys = RootKey::from_file(&dir.path().join("root.key"), true)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let config = spool::Config {
         segment_bytes: 1 << 20,

@@ -1,6 +1,6 @@
 //! `wardgate spool`: the logs on the disk, read only; works beside a running gateway.
 
-use ::spool::{Fault, Keys, stat, verify};
+use ::spool::{Fault, RootKey, stat, verify};
 
 use super::{checked, print};
 use crate::cli::Spool;
@@ -20,7 +20,7 @@ pub(crate) fn spool(command: Spool) -> anyhow::Result<()> {
         Spool::Verify { config, without_key, json } => {
             let document = checked(&config.config)?.document;
             let keys =
-                if without_key { None } else { Some(Keys::from_file(&document.spool.key_file, false)?) };
+                if without_key { None } else { Some(RootKey::from_file(&document.spool.key_file, false)?) };
             let report = verify(&document.gateway.data_dir.join(SPOOL_DIR), keys.as_ref())?;
             if json {
                 print(&format!("{}\n", serde_json::to_string(&report)?))?;

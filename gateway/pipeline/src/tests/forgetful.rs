@@ -153,7 +153,7 @@ fn copy_all(from: &Path, to: &Path) {
 async fn marks_are_written_now_and_then() {
     use crate::marks::*;
     let dir = tempfile::tempdir().unwrap();
-    let keys = spool::Keys::from_file(&dir.path().join("root.key"), true).unwrap();
+    let keys = spool::RootKey::from_file(&dir.path().join("root.key"), true).unwrap();
     let config = spool::Config::default();
     let spool = Spool::open(
         &dir.path().join("spool"),

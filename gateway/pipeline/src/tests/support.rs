@@ -14,7 +14,7 @@ use model::{
     Batch, Closing, Format, Identity, Intake as _, Lane, Provenance, Reason, Released, Skip, StreamEpoch,
     Timestamp,
 };
-use spool::Keys;
+use spool::RootKey;
 
 use crate::*;
 
@@ -281,7 +281,7 @@ pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<L
 }
 
 fn open(dir: &Path) -> (Spool, Arc<dyn Clock>) {
-    let keys = Keys::from_file(&dir.join("root.key"), true).unwrap();
+    let keys = RootKey::from_file(&dir.join("root.key"), true).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
     let config = spool::Config {
         segment_bytes: 1 << 20,

@@ -4,7 +4,7 @@ use super::{CRC_BYTES, Fields, PAGE_BYTES, Tag, VERSION, crc_is_right};
 use crate::keys::KeyId;
 
 const MAGIC: [u8; 8] = *b"WARDSPL\x01";
-const MAC_AT: usize = 228;
+const MAC_AT: usize = 236;
 
 /// The algorithm that seals frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(crate) struct SegmentHeader {
     pub(crate) first_seq: u64,
     pub(crate) created_at: i64,
     pub(crate) previous: Previous,
+    pub(crate) key_epoch: u64,
     pub(crate) wrap_nonce: [u8; 12],
     pub(crate) wrapped: [u8; 48],
     pub(crate) mac: [u8; 32],
@@ -71,7 +72,7 @@ impl SegmentHeader {
         page
     }
 
-    /// What the MAC covers: bytes 0..228.
+    /// What the MAC covers: bytes 0..236.
     pub(crate) fn authenticated(&self) -> Vec<u8> {
         let mut page = Vec::with_capacity(PAGE_BYTES as usize);
         page.extend_from_slice(&MAGIC);
@@ -81,6 +82,7 @@ impl SegmentHeader {
         page.extend_from_slice(&self.segment_bytes.to_le_bytes());
         page.extend_from_slice(&self.key_id);
         self.push_identity_tail(&mut page);
+        page.extend_from_slice(&self.key_epoch.to_le_bytes());
         page.extend_from_slice(&self.wrap_nonce);
         page.extend_from_slice(&self.wrapped);
         debug_assert_eq!(page.len(), MAC_AT);
@@ -148,6 +150,7 @@ impl SegmentHeader {
             first_seq: f.u64()?,
             created_at: f.i64()?,
             previous: Previous { segment: f.u64()?, end: f.u64()?, frames: f.u64()?, tag: f.array()? },
+            key_epoch: f.u64()?,
             wrap_nonce: f.array()?,
             wrapped: f.array()?,
             mac: f.array()?,
@@ -179,6 +182,7 @@ mod tests {
             first_seq: 6,
             created_at: -7,
             previous: Previous { segment: 3, end: 8192, frames: 9, tag: [10; 16] },
+            key_epoch: 8,
             wrap_nonce: [11; 12],
             wrapped: [12; 48],
             mac: [13; 32],

@@ -6,7 +6,7 @@
 //! batch is at most [`COMMIT_RECORDS_MAX`] frames or about [`COMMIT_BYTES_MAX`] bytes.
 //!
 //! # Files of a log
-//! `<spool>/logs/<name>/` holds `log.id` (see the module `identity`), `retention` (ages of delivered segments, a
+//! (The keys are in `<spool>/keys/`: module `keys::ring`.) `<spool>/logs/<name>/` holds `log.id` (see the module `identity`), `retention` (ages of delivered segments, a
 //! convenience), at most one `spare` and one `next` (zeros, next in line) and the segments `<20 digits>.seg`. The name is the
 //! segment's number; numbers grow and may have gaps. A segment gets its name when its header is durable.
 //!
@@ -38,8 +38,10 @@
 //! ```
 //! The data key (DEK) is 256 random bits, used for this file alone and never again after the file was closed:
 //! **an opened spool never appends to a segment it finds**, so no nonce is used twice. It is wrapped with
-//! AES-256-GCM under the log's key-encryption key and a random nonce. *Identity* is SHA-256 of bytes 0..16 and
-//! 32..168, so that a change of root key rewraps headers without touching frames.
+//! AES-256-GCM under the log's key of its *key epoch* (see the modules `epochs` and `keys`) and a random nonce, with
+//! the identity as associated data. *Identity* is SHA-256 of bytes 0..16 and 32..168. A header never changes: rotating
+//! the root key rewraps the ring alone, and where the key of an epoch was destroyed, header, checksums and chain of its
+//! segments can still be checked, and nothing in them can be read.
 //!
 //! Frame:
 //! ```text

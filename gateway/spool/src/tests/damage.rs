@@ -9,7 +9,7 @@ use super::support::*;
 use crate::disk::RealDisk;
 use crate::format::{DATA_START, FrameHeader};
 use crate::verify::{Fault, examine};
-use crate::{Entry, Error, Keys, Log, Spool, VerifyReport, verify};
+use crate::{Entry, Error, Log, RootKey, Spool, VerifyReport, verify};
 
 /// The clinical lane with one segment of batches of one and of two: `(payloads, bytes of the segment)`.
 async fn written(dir: &Path, is_closed: bool) -> (Vec<Vec<u8>>, Vec<u8>) {
@@ -31,7 +31,7 @@ async fn written(dir: &Path, is_closed: bool) -> (Vec<Vec<u8>>, Vec<u8>) {
 }
 
 /// Verifies without looking twice.
-fn look(dir: &Path, keys: Option<&Keys>) -> VerifyReport {
+fn look(dir: &Path, keys: Option<&RootKey>) -> VerifyReport {
     examine(dir, keys, 1).unwrap()
 }
 
@@ -59,7 +59,7 @@ async fn check(dir: &Path, payloads: &[Vec<u8>], what: &str) -> usize {
                 assert!(payload == payloads[usize::try_from(seq).unwrap() - 1], "{what}: record {seq}");
                 next = seq + 1;
             }
-            Got::Damaged(first, last) => {
+            Got::Damaged(first, last) | Got::Erased(first, last) => {
                 assert_eq!(first, next, "{what}");
                 lost += usize::try_from(last - first + 1).unwrap();
                 next = last + 1;
@@ -382,7 +382,7 @@ async fn verify_works_beside_a_running_spool_and_names_a_wrong_key() {
     assert_eq!((clinical.first, clinical.last, clinical.epoch), (1, 400, 1));
     assert_eq!(clinical.bytes, log.stat().bytes);
     assert_eq!(verify(dir.path(), None).unwrap().logs[1].records, 400);
-    let other = crate::Keys::new(&mut [9; 32]).unwrap();
+    let other = crate::RootKey::new(&mut [9; 32]).unwrap();
     assert!(matches!(verify(dir.path(), Some(&other)), Err(Error::WrongKey { .. })));
     drop::<Spool>(spool);
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::{Error, LogState, verify};
 /// Fails the operations numbered `from..until`, counted from 0. A write that fails leaves half of its bytes. And
 /// remembers what was not made durable, so that a power cut can take it back.
 #[derive(Debug)]
-struct FaultyDisk {
+pub(super) struct FaultyDisk {
     volatile: Mutex<Vec<Volatile>>,
     count: AtomicU64,
     from: AtomicU64,
@@ -26,11 +26,11 @@ struct FaultyDisk {
     available: AtomicU64,
 }
 
-const EIO: i32 = 5;
+pub(super) const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
 impl FaultyDisk {
-    fn new(errno: i32) -> Arc<Self> {
+    pub(super) fn new(errno: i32) -> Arc<Self> {
         Arc::new(Self {
             volatile: Mutex::default(),
             count: AtomicU64::new(0),
@@ -41,16 +41,16 @@ impl FaultyDisk {
         })
     }
 
-    fn fail(&self, from: u64, count: u64) {
+    pub(super) fn fail(&self, from: u64, count: u64) {
         self.from.store(from, Ordering::SeqCst);
         self.until.store(from.saturating_add(count), Ordering::SeqCst);
     }
 
-    fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.fail(u64::MAX, 0);
     }
 
-    fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::SeqCst)
     }
 
@@ -77,7 +77,7 @@ impl FaultyDisk {
 
     /// The power goes: of what was written and not synced, each sector is on the disk or not; of the names that
     /// were not synced, the newest are gone.
-    fn cut(&self, seed: u64) {
+    pub(super) fn cut(&self, seed: u64) {
         let mut luck = bytes(seed + 1, 4096).into_iter().cycle();
         let share = luck.next().unwrap();
         let mut are_names_kept = false;
@@ -106,6 +106,7 @@ impl FaultyDisk {
                         std::fs::rename(&to, &from).unwrap();
                         if let Some(replaced) = replaced {
                             std::fs::write(&to, replaced).unwrap();
+                            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
                         }
                     }
                 }
@@ -211,7 +212,9 @@ impl Work {
                         "{what}: record {seq} is nobody's"
                     );
                 }
-                Got::Damaged(first, last) => panic!("{what}: {first} to {last} damaged"),
+                Got::Damaged(first, last) | Got::Erased(first, last) => {
+                    panic!("{what}: {first} to {last} cannot be read")
+                }
             }
         }
     }

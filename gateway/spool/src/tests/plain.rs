@@ -8,7 +8,7 @@ use model::{Lane, Refusal, StreamEpoch, Timestamp};
 use super::support::*;
 use crate::disk::RealDisk;
 use crate::format::{INLINE_BYTES, META_BYTES_MAX};
-use crate::{Config, Entry, Error, Keys, LogState, Spool, SuiteChoice};
+use crate::{Config, Entry, Error, LogState, RootKey, Spool, SuiteChoice};
 
 #[tokio::test]
 async fn records_come_back_in_order_with_their_envelopes_across_restarts() {
@@ -339,7 +339,7 @@ async fn a_wrong_key_changes_nothing() {
             }
         }
         let before = files(dir.path());
-        let other = Keys::new(&mut [8; 32]).unwrap();
+        let other = RootKey::new(&mut [8; 32]).unwrap();
         let refused = Spool::open(dir.path(), &small(), other, &gateway, clock()).unwrap_err();
         assert!(matches!(refused, Error::WrongKey { .. }), "{refused}");
         let refused =

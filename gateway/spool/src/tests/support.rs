@@ -13,10 +13,11 @@ use model::{Clock, Lane, Seq, Timestamp};
 
 use crate::cipher::LogKeys;
 use crate::disk::{Disk, RealDisk};
+use crate::epochs::Epochs;
 use crate::format::{SegmentHeader, Suite};
 use crate::inner::{Limits, Parts};
 use crate::recover::{Owner, recover};
-use crate::{Config, Entry, Error, Keys, Log, Spool, SuiteChoice, committer, keeper, spool};
+use crate::{Config, Entry, Error, Log, RootKey, Spool, SuiteChoice, committer, keeper, spool};
 
 /// A clock that only moves when told to.
 #[derive(Debug, Default)]
@@ -39,8 +40,8 @@ pub(super) fn tempdir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-pub(super) fn keys() -> Keys {
-    Keys::new(&mut [7; 32]).unwrap()
+pub(super) fn keys() -> RootKey {
+    RootKey::new(&mut [7; 32]).unwrap()
 }
 
 pub(super) fn small() -> Config {
@@ -109,11 +110,17 @@ impl Alone {
 
     pub(super) fn open_on(dir: &Path, disk: Arc<dyn Disk>, segment_bytes: u64) -> Result<Self, Error> {
         let name = "clinical";
-        let dir = clinical_dir(dir);
-        let keys = LogKeys::of(&keys(), name)?;
+        let (spool_dir, dir) = (dir, clinical_dir(dir));
+        let (epochs, _) = Epochs::open(spool_dir, &keys(), &*disk, spool_dir.join("logs").exists())?;
+        epochs.settle(&keys(), &*disk)?;
+        let epochs = Arc::new(epochs);
+        let keys = LogKeys::of(&epochs, name);
         let gateway = spool::gateway_hash(&"ward-3".parse().unwrap());
         let owner = Owner { keys: &keys, gateway, log: SegmentHeader::log_name(name) };
         let recovered = recover(&dir, &owner, &*disk)?;
+        for segment in recovered.table.iter() {
+            epochs.found(segment.key_epoch);
+        }
         let (chain, next_segment) = (recovered.chain, recovered.next_segment);
         let parts = Parts {
             name,
@@ -237,11 +244,13 @@ pub(super) async fn append_together(log: &Log, disk: &GateDisk, first: &[u8], th
 pub(super) enum Got {
     Record(Seq, Vec<u8>),
     Damaged(Seq, Seq),
+    Erased(Seq, Seq),
 }
 
 pub(super) async fn short(entry: Entry) -> Got {
     match entry {
         Entry::Damaged { first, last } => Got::Damaged(first, last),
+        Entry::Erased { first, last } => Got::Erased(first, last),
         Entry::Record(record) => match record.payload.bytes().await {
             Ok(bytes) => Got::Record(record.seq, bytes.to_vec()),
             Err(Error::Damaged { seq }) => Got::Damaged(seq, seq),
@@ -258,7 +267,7 @@ pub(super) async fn all(log: &Log) -> Vec<Got> {
     while let Some(entry) = reader.next().await.unwrap() {
         let (first, last) = match &entry {
             Entry::Record(record) => (record.seq, record.seq),
-            Entry::Damaged { first, last } => (*first, *last),
+            Entry::Damaged { first, last } | Entry::Erased { first, last } => (*first, *last),
         };
         assert_eq!(first, next, "entries tile");
         assert!(last >= first);

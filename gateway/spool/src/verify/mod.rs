@@ -20,13 +20,15 @@ use serde::Serialize;
 
 use self::segment::Walked;
 use crate::cipher::{Locked, LogKeys, SegmentCipher};
+use crate::epochs::Epochs;
 use crate::format::{ChunkRef, FRAME_HEADER_BYTES, FrameHeader, HeaderFault, Kind, SegmentHeader};
 use crate::identity::{FILE_NAME, Identity, Lost};
+use crate::keys::ring::{COPIES, Copy, KEYS_DIR, Ring};
 use crate::open::{Copies, footer_at};
 use crate::recover::list;
 use crate::spool::{LOG_NAMES, log_dir};
 use crate::table::segment_path;
-use crate::{Error, Keys};
+use crate::{Error, RootKey};
 
 /// Most findings that are listed; [`VerifyReport::faults`] counts all.
 pub const FINDINGS_MAX: usize = 1000;
@@ -72,6 +74,8 @@ pub struct LogReport {
     pub epoch: u64,
     /// Segment files.
     pub segments: u64,
+    /// Segment files whose key was destroyed; known with the root key only. In them, checksums and chain are checked.
+    pub erased: u64,
     /// Bytes on the disk.
     pub bytes: u64,
     /// Whole records found; 0 where only figures were asked for.
@@ -109,19 +113,23 @@ pub struct SpoolStat {
     pub logs: Vec<LogReport>,
 }
 
-/// Reads everything and checks it; with `keys`, also against tampering. Blocks; reads at the speed of the disk.
+/// Reads everything and checks it; with the root key, also against tampering. Blocks; reads at the speed of the disk.
 ///
 /// # Errors
 /// [`Error::WrongKey`] when the spool was written under another key; [`Error::Version`]; [`Error::Io`].
-pub fn verify(dir: &Path, keys: Option<&Keys>) -> Result<VerifyReport, Error> {
-    examine(dir, keys, LOOKS)
+pub fn verify(dir: &Path, root: Option<&RootKey>) -> Result<VerifyReport, Error> {
+    examine(dir, root, LOOKS)
 }
 
-pub(crate) fn examine(dir: &Path, keys: Option<&Keys>, looks: u32) -> Result<VerifyReport, Error> {
+pub(crate) fn examine(dir: &Path, root: Option<&RootKey>, looks: u32) -> Result<VerifyReport, Error> {
     let mut report =
-        VerifyReport { with_key: keys.is_some(), logs: Vec::new(), faults: 0, findings: Vec::new() };
-    for name in existing(dir)? {
-        let keys = keys.map(|keys| LogKeys::of(keys, name)).transpose()?;
+        VerifyReport { with_key: root.is_some(), logs: Vec::new(), faults: 0, findings: Vec::new() };
+    let names = existing(dir)?;
+    let lost = || Error::RingLost { path: dir.join(KEYS_DIR) };
+    let epochs = root.map(|root| Epochs::read(dir, root)?.ok_or_else(lost)).transpose()?.map(Arc::new);
+    check_ring(dir, root, looks, &mut report)?;
+    for name in names {
+        let keys = epochs.as_ref().map(|epochs| LogKeys::of(epochs, name));
         let dir = log_dir(dir, name);
         let mut check = Check { looks, ..Check::new(name, &dir, keys.as_ref()) };
         let log = check.run()?;
@@ -131,6 +139,38 @@ pub(crate) fn examine(dir: &Path, keys: Option<&Keys>, looks: u32) -> Result<Ver
         report.findings.extend(check.found.list.into_iter().take(room));
     }
     Ok(report)
+}
+
+/// The two copies of the ring. One that stands behind is none of the faults: a crash leaves it so.
+fn check_ring(
+    dir: &Path,
+    root: Option<&RootKey>,
+    looks: u32,
+    report: &mut VerifyReport,
+) -> Result<(), Error> {
+    let mut copies = Ring::read(dir, root)?;
+    for _ in 1..looks {
+        if copies.iter().all(|copy| matches!(copy, Copy::Whole(_))) {
+            break;
+        }
+        // A running gateway may be writing it.
+        std::thread::sleep(LOOK_AGAIN);
+        copies = Ring::read(dir, root)?;
+    }
+    for (copy, file) in copies.iter().zip(COPIES) {
+        let (fault, detail) = match copy {
+            Copy::Whole(_) | Copy::OtherRoot { .. } | Copy::Version(_) => continue,
+            Copy::Missing => (Fault::Missing, "a copy of the ring of keys is missing"),
+            Copy::Rot => {
+                (Fault::Rot, "a copy of the ring of keys has rotted or is torn; the next start mends it")
+            }
+            Copy::Tampered => (Fault::Tampering, "a copy of the ring of keys was changed"),
+        };
+        report.faults += 1;
+        let (file, detail) = (file.to_owned(), detail.to_owned());
+        report.findings.push(Finding { log: KEYS_DIR, file, offset: 0, fault, detail });
+    }
+    Ok(())
 }
 
 /// Figures of a spool, from headers and the last segments. Needs no key. Blocks briefly.
@@ -168,6 +208,9 @@ struct Check<'a> {
     keys: Option<&'a LogKeys>,
     is_shallow: bool,
     looks: u32,
+    /// The log's identity says that it belongs to the ring.
+    is_ours: bool,
+    erased: u64,
     found: Found,
 }
 
@@ -181,7 +224,16 @@ pub(super) struct Seen {
 
 impl<'a> Check<'a> {
     fn new(name: &'static str, dir: &'a Path, keys: Option<&'a LogKeys>) -> Self {
-        Self { name, dir, keys, is_shallow: false, looks: LOOKS, found: Found::default() }
+        Self {
+            name,
+            dir,
+            keys,
+            is_shallow: false,
+            looks: LOOKS,
+            is_ours: false,
+            erased: 0,
+            found: Found::default(),
+        }
     }
 
     fn run(&mut self) -> Result<LogReport, Error> {
@@ -190,6 +242,7 @@ impl<'a> Check<'a> {
         let head = Identity::load(self.dir, self.keys)?.ok();
         let files = list(self.dir)?;
         let identity = self.identity(!files.is_empty())?;
+        self.is_ours = identity.is_some();
         let mut seen = Vec::new();
         for (number, bytes) in files {
             if let Some(file) = self.open(number)? {
@@ -201,6 +254,7 @@ impl<'a> Check<'a> {
             incarnation: identity.map(|i| hex::encode(i.incarnation)).unwrap_or_default(),
             epoch: identity.map_or(0, |i| i.epoch),
             segments: seen.len() as u64,
+            erased: self.erased,
             bytes: seen.iter().map(|s| s.bytes).sum(),
             records: 0,
             first: 0,
@@ -312,8 +366,18 @@ impl<'a> Check<'a> {
             return Ok(seen);
         }
         if let Some(keys) = self.keys {
-            match keys.unlock(&header) {
+            // A running gateway may have begun an epoch since.
+            let unlocked = keys.unlock(&header).or_else(|_| {
+                keys.epochs().refresh();
+                keys.unlock(&header)
+            });
+            match unlocked {
                 Ok(cipher) => seen.cipher = Some(cipher),
+                Err(Locked::Erased) => self.erased += 1,
+                Err(Locked::OtherKey) if self.is_ours => {
+                    self.note(number, 0, Fault::Tampering, "the file of another spool".to_owned());
+                    return Ok(seen);
+                }
                 Err(Locked::OtherKey) => return Err(Error::WrongKey { path }),
                 Err(Locked::Tampered) => {
                     self.note(number, 0, Fault::Tampering, "the header was changed".to_owned());
