@@ -183,7 +183,10 @@ async fn keys(State(gateway): Shared) -> Response {
     on_disk(gateway, |gateway| Ok(gateway.pipeline.spool().key_status())).await
 }
 
-async fn rotate_root_key(State(gateway): Shared, Json(protection): Json<Option<Protection>>) -> Response {
+async fn rotate_root_key(State(gateway): Shared, body: Bytes) -> Response {
+    let Ok(protection) = serde_json::from_slice::<Option<Protection>>(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the body is not how a root key may be kept");
+    };
     on_disk(gateway, |gateway| {
         let key = gateway.pipeline.spool().rotate_root_key(protection, ACTOR)?;
         Ok(json!({ "root_key": key }))
@@ -202,7 +205,10 @@ struct Escrowed {
     detail: String,
 }
 
-async fn root_key_escrowed(State(gateway): Shared, Json(escrowed): Json<Escrowed>) -> Response {
+async fn root_key_escrowed(State(gateway): Shared, body: Bytes) -> Response {
+    let Ok(escrowed) = serde_json::from_slice::<Escrowed>(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the body is not what is copied");
+    };
     let event = AuditEvent {
         at: gateway.clock.now(),
         actor: ACTOR.to_owned(),

@@ -353,7 +353,7 @@ fn an_hsm_keeps_the_root_key() {
 
 #[test]
 fn a_running_gateway_changes_what_keeps_its_root_key() {
-    let Keeper { site, arguments, .. } = by_tpm();
+    let Keeper { site, arguments, away: _tpm, back: _same } = by_tpm();
     let (mut gateway, mut landing) = site.start();
     mllp::accepted(site.ports.mllp, &hl7::observation("moved-1", 1));
     let clear = std::fs::read_to_string(site.dir.join("root.key")).unwrap();

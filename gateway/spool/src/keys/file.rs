@@ -4,7 +4,7 @@
 //!
 //! ```toml
 //! wardgate_sealed_root_key = 1
-//! key = "c1e5…"            # id of the root key, 32 hexadecimal digits
+//! root_key = "c1e5…"       # id of the root key, 32 hexadecimal digits
 //! sealed = "…"             # what the provider made of it, hexadecimal
 //! provider = "tpm2"        # and how to ask it: see the module `provider`
 //! device = "/dev/tpmrm0"
@@ -44,7 +44,7 @@ pub(crate) struct KeyFile {
 #[derive(Debug, Serialize, Deserialize)]
 struct Sealed {
     wardgate_sealed_root_key: u32,
-    key: String,
+    root_key: String,
     sealed: String,
     #[serde(flatten)]
     protection: Protection,
@@ -177,7 +177,7 @@ fn text(key: &RootKey, protection: &Protection) -> Result<Zeroizing<String>, Err
     let sealed = protection.seal(key.expose(), context(&key.id()).as_bytes())?;
     let sealed = Sealed {
         wardgate_sealed_root_key: SEALED_VERSION,
-        key: key.id(),
+        root_key: key.id(),
         sealed: hex::encode(sealed),
         protection: protection.clone(),
     };
@@ -224,7 +224,7 @@ fn read(path: &Path) -> Result<(RootKey, Protection), Error> {
             .map_err(|_| problem("does not hold 64 hexadecimal digits"))?;
         return Ok((RootKey::new(&mut secret)?, Protection::KeyFile));
     }
-    let Sealed { key: id, sealed, protection, .. } = sealed(path, &text)?;
+    let Sealed { root_key: id, sealed, protection, .. } = sealed(path, &text)?;
     let sealed = hex::decode(sealed).map_err(|_| problem("holds a sealed key that is no hexadecimal"))?;
     let key = RootKey::new(&mut *protection.unseal(&sealed, context(&id).as_bytes())?)?;
     if key.id() == id { Ok((key, protection)) } else { Err(problem("holds another root key than it says")) }
@@ -296,7 +296,7 @@ mod tests {
         RootKey::from_file(&path, true).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(RootKey::from_file(&path, true).unwrap_err().to_string().contains("chmod 0600"));
-        let unknown = "wardgate_sealed_root_key = 1\nkey = \"\"\nsealed = \"\"\nprovider = \"moon\"\n";
+        let unknown = "wardgate_sealed_root_key = 1\nroot_key = \"\"\nsealed = \"\"\nprovider = \"moon\"\n";
         for junk in ["", "hello", "wardgate-root-key-1 abcd", "wardgate-root-key-1 ", unknown] {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             fs::write(&path, junk).unwrap();

@@ -31,6 +31,8 @@ use zeroize::Zeroizing;
 use crate::exit::NotReachable;
 
 const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// So much of a refusal is shown.
+const REFUSAL_CHARS_MAX: usize = 400;
 const WITHIN: Duration = Duration::from_secs(30);
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 /// What distributions call the bundle of public authorities.
@@ -181,12 +183,11 @@ impl Kms {
             .map_err(|_| NotReachable(format!("{place} does not answer")))?;
         let (status, answer) = answered.map_err(|e| NotReachable(format!("{place}: {e:#}")))?;
         if status != StatusCode::OK {
-            let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let kind = text("__type");
-            let message = [text("message"), text("Message")].concat();
-            bail!("the service refused {action} with {status}: {kind} {message}");
+            // JSON from the service; whatever stands before it answers as it likes.
+            let text: String = String::from_utf8_lossy(&answer).chars().take(REFUSAL_CHARS_MAX).collect();
+            bail!("the service refused {action} with {status}: {text}");
         }
-        Ok(answer)
+        serde_json::from_slice(&answer).context("the service answered something else than JSON")
     }
 
     async fn tls(
@@ -234,7 +235,7 @@ fn blob(answer: &Value, field: &str) -> anyhow::Result<Vec<u8>> {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     request: Request<Full<Bytes>>,
-) -> anyhow::Result<(StatusCode, Value)> {
+) -> anyhow::Result<(StatusCode, Zeroizing<Vec<u8>>)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let answered = async {
         let response = sender.send_request(request).await?;
@@ -245,7 +246,7 @@ async fn exchange(
             .map_err(|e| anyhow!("the answer broke off: {e}"))?
             .to_bytes();
         drop(sender);
-        anyhow::Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+        anyhow::Ok((status, Zeroizing::new(body.to_vec())))
     };
     let (answered, driven) = tokio::join!(answered, connection);
     let answered = answered?;

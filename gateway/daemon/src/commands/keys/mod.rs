@@ -138,7 +138,7 @@ fn protection(protect: &Protect) -> anyhow::Result<Option<Protection>> {
         Provider::Pkcs11 => Protection::Pkcs11 {
             module: protect.module.clone().ok_or_else(|| missing("--module"))?,
             token: protect.token.clone().ok_or_else(|| missing("--token"))?,
-            key: protect.key_label.clone(),
+            key_label: protect.key_label.clone(),
             pin: protect.pin.clone().ok_or_else(|| missing("--pin"))?,
         },
     }))

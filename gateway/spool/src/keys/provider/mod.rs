@@ -62,7 +62,7 @@ pub enum Protection {
         /// The token's label.
         token: String,
         /// The label of an AES key in it that may encrypt and decrypt. Made if there is none.
-        key: String,
+        key_label: String,
         /// Where the user's PIN is read from, at every start.
         pin: SecretSource,
     },
@@ -124,8 +124,9 @@ impl Protection {
             Self::Passphrase { passphrase } => passphrase::seal(&passphrase.read()?, secret, context),
             Self::Credential { credential } => secret::seal_under_credential(credential, secret, context),
             Self::Tpm2 { device } => tpm2::seal(device, secret).map_err(|e| self.failed(e)),
-            Self::Pkcs11 { module, token, key, pin } => {
-                pkcs11::seal(module, token, key, &pin.read()?, secret, context).map_err(|e| self.failed(e))
+            Self::Pkcs11 { module, token, key_label, pin } => {
+                pkcs11::seal(module, token, key_label, &pin.read()?, secret, context)
+                    .map_err(|e| self.failed(e))
             }
         }
     }
@@ -137,8 +138,9 @@ impl Protection {
             Self::Passphrase { passphrase } => passphrase::unseal(&passphrase.read()?, sealed, context),
             Self::Credential { credential } => secret::unseal_under_credential(credential, sealed, context),
             Self::Tpm2 { device } => tpm2::unseal(device, sealed).map_err(|e| self.failed(e)),
-            Self::Pkcs11 { module, token, key, pin } => {
-                pkcs11::unseal(module, token, key, &pin.read()?, sealed, context).map_err(|e| self.failed(e))
+            Self::Pkcs11 { module, token, key_label, pin } => {
+                pkcs11::unseal(module, token, key_label, &pin.read()?, sealed, context)
+                    .map_err(|e| self.failed(e))
             }
         }
     }
