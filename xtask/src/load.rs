@@ -128,7 +128,15 @@ fn frame(control_id: &str) -> Vec<u8> {
     frame
 }
 
-fn read_frame(from: &mut impl Read) -> Result<Vec<u8>> {
+/// The answer AA to a framed message, framed.
+pub(crate) fn acknowledgement(message: &[u8]) -> Option<Vec<u8>> {
+    let control_id = message.split(|b| *b == b'|').nth(9)?;
+    let head = b"\x0bMSH|^~\\&|EDGE|CLOUD|BENCH|WARD|20260101120000+0000||ACK|A|P|2.5.1\rMSA|AA|";
+    Some([&head[..], control_id, b"\r", &FRAME_END].concat())
+}
+
+/// Reads up to the end of a frame.
+pub(crate) fn read_frame(from: &mut impl Read) -> Result<Vec<u8>> {
     let mut answer = Vec::with_capacity(256);
     let mut byte = [0_u8];
     while !answer.ends_with(&FRAME_END) {
@@ -154,6 +162,11 @@ fn accepts(answer: &[u8], control_id: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_acknowledgement_names_its_message() {
+        assert!(accepts(&acknowledgement(&frame("run-1-7")).unwrap(), "run-1-7"));
+    }
 
     #[test]
     fn frames_have_the_size_that_the_figures_name() {

@@ -118,21 +118,8 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    say_error(&told(error));
+    say_error(&model::told(error.chain()));
     ExitCode::from(FINDING)
-}
-
-/// An error with its causes, each said once: many of ours already end with the words of their cause.
-fn told(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
-        if cause.starts_with(&text) {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
 }
 
 fn say_error(text: &str) {
@@ -180,7 +167,7 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
 async fn check(path: &Path, config: &Config) -> anyhow::Result<ExitCode> {
     if let Err(unfit) = landing::inspect::check::check(config, &SystemClock).await {
         for why in unfit {
-            say_error(&told(&anyhow::Error::new(why)));
+            say_error(&model::told(anyhow::Error::new(why).chain()));
         }
         return Ok(ExitCode::from(FINDING));
     }

@@ -35,6 +35,9 @@ const GATEWAYS: u64 = 3;
 /// The landing lives between these many milliseconds after it listens.
 const LIFE_MS: std::ops::Range<u64> = 20..400;
 
+/// How long a landing may take to listen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Landing {
     child: Child,
     address: SocketAddr,
@@ -49,16 +52,21 @@ impl Landing {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = lines.next().expect("it ended before it listened").unwrap();
-            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-            if let Some(listen) = line.pointer("/listen").and_then(|l| l.as_str()) {
-                break listen.parse().unwrap();
+        let lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
+        let (tell, told) = std::sync::mpsc::channel();
+        // It reads on to the end, so that the landing never waits for us.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                if let Some(listen) = line.pointer("/listen").and_then(|l| l.as_str()) {
+                    tell.send(listen.parse().unwrap()).ok();
+                }
             }
-        };
-        // Read on, so that it never waits for us.
-        std::thread::spawn(move || lines.for_each(drop));
+        });
+        let address = told.recv_timeout(PATIENCE).unwrap_or_else(|error| {
+            child.kill().ok();
+            panic!("it does not say where it listens: {error}")
+        });
         Self { child, address }
     }
 

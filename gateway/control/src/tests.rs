@@ -7,7 +7,10 @@ use tls::throwaway::Authority;
 
 use super::*;
 
-fn certificates(dir: &Path) {
+/// A folder with an authority and a gateway's certificate.
+fn certificates() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
     let (from, to) = (Timestamp::from_micros(0), Timestamp::from_micros(4_000_000_000_000_000));
     let authority = Authority::new("test", from, to).unwrap();
     authority.write(&dir.join("ca.pem")).unwrap();
@@ -16,6 +19,18 @@ fn certificates(dir: &Path) {
         .unwrap()
         .write(&dir.join("gw.pem"), &dir.join("gw.key"))
         .unwrap();
+    folder
+}
+
+/// What is said of a document that is wrong.
+fn mistakes(text: &str, dir: &Path) -> String {
+    let findings = check("gateway.toml", text, dir).unwrap_err();
+    render(&findings).replace(&dir.display().to_string(), "DIR")
+}
+
+/// A document that is right.
+fn sound(text: &str, dir: &Path) -> Checked {
+    check("g.toml", text, dir).unwrap_or_else(|findings| panic!("{}", render(&findings)))
 }
 
 const MINIMAL: &str = r#"
@@ -40,9 +55,8 @@ key = "gw.key"
 
 #[test]
 fn a_minimal_document_is_enough_and_its_paths_become_absolute() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
-    let checked = check("gateway.toml", MINIMAL, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let dir = certificates();
+    let checked = sound(MINIMAL, dir.path());
     let document = checked.document;
     assert_eq!(document.gateway.data_dir, dir.path().join("data"));
     assert_eq!(
@@ -58,8 +72,7 @@ fn a_minimal_document_is_enough_and_its_paths_become_absolute() {
 /// Every mistake in one run, each with its place.
 #[test]
 fn everything_wrong_is_said_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let text = r#"[gateway]
 id = "Ward 3"
 
@@ -100,16 +113,13 @@ key = "gw.key"
 name = "lake"
 policy = "safe-harbour"
 "#;
-    let findings = check("gateway.toml", text, dir.path()).unwrap_err();
-    let shown = render(&findings).replace(&dir.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(shown);
+    insta::assert_snapshot!(mistakes(text, dir.path()));
 }
 
 /// What a feed's door may be given that it cannot be.
 #[test]
 fn mistakes_about_who_may_connect_are_shown_where_they_stand() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let server = |feed: &str, rest: &str| {
         format!("[[feed]]\nname = \"{feed}\"\n[feed.mllp]\nlisten = \"127.0.0.1:0\"\n{rest}\n")
     };
@@ -134,16 +144,13 @@ fn mistakes_about_who_may_connect_are_shown_where_they_stand() {
         server("n", "charset = \"8859/12\"\n"),
     ]
     .concat();
-    let findings = check("gateway.toml", &text, dir.path()).unwrap_err();
-    let shown = render(&findings).replace(&dir.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(shown);
+    insta::assert_snapshot!(mistakes(&text, dir.path()));
 }
 
 /// An endpoint that could let in nobody, or everybody, or that names keys that are none.
 #[test]
 fn mistakes_of_a_fhir_feed_are_shown_where_they_stand() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     std::fs::write(dir.path().join("empty.json"), "{\"keys\": []}").unwrap();
     let endpoint = |feed: &str, rest: &str| {
         format!("[[feed]]\nname = \"{feed}\"\n[feed.fhir]\nlisten = \"127.0.0.1:0\"\n{rest}\n")
@@ -161,20 +168,17 @@ fn mistakes_of_a_fhir_feed_are_shown_where_they_stand() {
         "[[feed]]\nname = \"h\"\n[feed.fhir]\nplain_text_on_loopback = true\n[feed.mllp]\n".to_owned(),
     ]
     .concat();
-    let findings = check("gateway.toml", &text, dir.path()).unwrap_err();
-    let shown = render(&findings).replace(&dir.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(shown);
+    insta::assert_snapshot!(mistakes(&text, dir.path()));
 }
 
 #[test]
 fn certificates_that_end_soon_are_worth_a_word_and_stop_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let text = MINIMAL.replace(
         "[[destination]]",
         "[feed.mllp.tls]\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\n\n[[destination]]",
     );
-    let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let checked = sound(&text, dir.path());
     let days_before = |days: i64| {
         let end: i64 = 4_000_000_000_000_000;
         let shown =
@@ -220,8 +224,7 @@ records_max = -1
 url = "https://landing.example:9443"
 ca = ["ca.pem"]
 "#;
-    let findings = check("gateway.toml", text, Path::new("/absent")).unwrap_err();
-    insta::assert_snapshot!(render(&findings));
+    insta::assert_snapshot!(mistakes(text, Path::new("/absent")));
 }
 
 const ROUTES: &str = r#"
@@ -238,21 +241,19 @@ otherwise = true
 
 #[test]
 fn routes_are_compiled_once() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let text = MINIMAL.replace("[[destination]]", ROUTES);
-    let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let checked = sound(&text, dir.path());
     assert!(checked.routers[&"adt".parse().unwrap()].names(&"lake".parse().unwrap()));
     assert_eq!(checked.warnings, vec![]);
     let partial = text.replace("otherwise = true", "when = [{ segment = \"ZPI\" }]");
-    let checked = check("g.toml", &partial, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let checked = sound(&partial, dir.path());
     assert!(render(&checked.warnings).contains("goes nowhere"), "{}", render(&checked.warnings));
 }
 
 #[test]
 fn mistakes_in_routes_are_shown_where_they_stand() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let text = r#"[gateway]
 id = "ward-3"
 
@@ -309,8 +310,7 @@ ca = "ca.pem"
 certificate = "gw.pem"
 key = "gw.key"
 "#;
-    let findings = check("gateway.toml", text, dir.path()).unwrap_err();
-    insta::assert_snapshot!(render(&findings));
+    insta::assert_snapshot!(mistakes(text, dir.path()));
 }
 
 #[test]
@@ -321,8 +321,7 @@ fn what_is_no_toml_is_said_with_its_place() {
 
 #[test]
 fn a_certificate_of_another_gateway_is_noticed_before_the_landing_does() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let findings = check("g.toml", &MINIMAL.replace("ward-3", "ward-4"), dir.path()).unwrap_err();
     assert_eq!(findings.len(), 1, "{}", render(&findings));
     assert!(
@@ -334,8 +333,7 @@ fn a_certificate_of_another_gateway_is_noticed_before_the_landing_does() {
 
 #[test]
 fn a_policy_of_the_site_is_compiled_and_its_mistakes_are_shown_in_its_file() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let text = format!("{MINIMAL}\n[[policy]]\nname = \"ours\"\nfile = \"ours.toml\"\n")
         .replace("\"treatment\"", "\"ours\"");
     std::fs::write(dir.path().join("ours.toml"), "label = \"safe-harbor\"\nwhatever = 1\n").unwrap();
@@ -345,8 +343,7 @@ fn a_policy_of_the_site_is_compiled_and_its_mistakes_are_shown_in_its_file() {
 
 #[test]
 fn no_two_listeners_share_a_port() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let findings =
         check("g.toml", &MINIMAL.replace("0.0.0.0:2575", "127.0.0.1:8443"), dir.path()).unwrap_err();
     assert_eq!(findings.len(), 1);
@@ -377,8 +374,7 @@ fn the_published_schema_is_current() {
 
 #[test]
 fn the_audit_log_s_witnesses_are_checked() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let told = |audit: &str| {
         let text = format!("[gateway]\nid = \"ward-3\"\n{audit}");
         let findings = check("g.toml", &text, dir.path()).err().unwrap_or_default();
@@ -412,8 +408,7 @@ fn the_audit_log_s_witnesses_are_checked() {
 /// What the empty pages tell a person to write is what the document takes.
 #[test]
 fn the_examples_of_the_pages_are_documents() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let text = format!("[gateway]\nid = \"ward-3\"\n{}\n{}\n", web::FEED_EXAMPLE, web::DESTINATION_EXAMPLE);
     let findings = check("g.toml", &text, dir.path()).err().unwrap_or_default();
     let about_files = |f: &Finding| f.message.contains("cannot be used");
@@ -423,8 +418,7 @@ fn the_examples_of_the_pages_are_documents() {
 
 #[test]
 fn an_mllp_destination_is_checked_and_device_feeds_are_warned_of() {
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     let base = MINIMAL.split("[[destination]]").next().unwrap();
     let with = |mllp: &str| {
         let text = format!(
@@ -455,7 +449,7 @@ fn an_mllp_destination_is_checked_and_device_feeds_are_warned_of() {
     let text = "[gateway]\nid = \"ward-3\"\n[[feed]]\nname = \"oximeters\"\ndestinations = [\"ris\"]\n[feed.mqtt]\nurl = \"mqtt://127.0.0.1\"\nclient_id = \"ward-3\"\ntopics = [\"ward/+/plx\"]\nprofile = \"PROFILE\"\n[[destination]]\nname = \"ris\"\npolicy = \"treatment\"\n[destination.mllp]\nto = \"ris\"\n";
     let catalogue = profile::Catalogue::builtin().unwrap();
     let text = text.replace("PROFILE", catalogue.ids().next().unwrap());
-    let checked = check("gateway.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let checked = sound(&text, dir.path());
     let said = render(&checked.warnings);
     assert!(said.contains("brings no HL7 v2") && said.contains("not-routed"), "{said}");
 }
@@ -465,8 +459,7 @@ fn an_mllp_destination_is_checked_and_device_feeds_are_warned_of() {
 fn the_examples_of_the_manual_are_documents() {
     let page = include_str!("../../../docs/feeds.md");
     let examples: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|e| e.split("```").next()).collect();
-    let dir = tempfile::tempdir().unwrap();
-    certificates(dir.path());
+    let dir = certificates();
     for (from, to) in [("gw.pem", "lab.pem"), ("gw.key", "lab.key"), ("ca.pem", "hospital-ca.pem")] {
         std::fs::copy(dir.path().join(from), dir.path().join(to)).unwrap();
     }
@@ -476,7 +469,7 @@ fn the_examples_of_the_manual_are_documents() {
         .map(|name| format!("[[destination]]{}", destination.replace("\"lake\"", &format!("\"{name}\""))))
         .collect();
     let text = format!("[gateway]\nid = \"ward-3\"\n{}\n{destinations}", examples.concat());
-    let checked = check("g.toml", &text, dir.path()).unwrap_or_else(|f| panic!("{}", render(&f)));
+    let checked = sound(&text, dir.path());
     assert_eq!((examples.len(), checked.document.feeds.len(), checked.routers.len()), (4, 3, 1));
     assert_eq!(checked.warnings, vec![]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use forward::mllp::client::Client;
-use forward::mllp::{self, MinVersion, Stream};
+use forward::mllp::{self, Stream};
 
 use crate::cli;
 use crate::exit::NotReachable;
@@ -40,11 +40,16 @@ impl Dialler {
                 key: tls.key.clone(),
                 server_name: tls.server_name.clone(),
                 // A receiver of the field may know no better; who it is is proven all the same.
-                min_version: MinVersion::Tls12,
+                min_version: tls::Versions::From12,
             });
         }
         config.check().with_context(|| format!("--to {to}"))?;
         Ok(Self { to: to.to_owned(), dialler: config.dialler()?, answer_timeout })
+    }
+
+    /// Finds out whether the receiver lets us in, and why not.
+    pub(crate) async fn reach(&self) -> anyhow::Result<()> {
+        self.dialler.reach().await.map_err(|why| NotReachable(format!("{}: {why}", self.to)).into())
     }
 
     /// Connects, and shakes hands where the line is TLS.

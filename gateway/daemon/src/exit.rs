@@ -39,43 +39,10 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if error.downcast_ref::<Printed>().is_none() {
-                eprintln!("wardgate: {}", told(&error));
+                eprintln!("wardgate: {}", model::told(error.chain()));
             }
             let code = if error.downcast_ref::<NotReachable>().is_some() { NOT_REACHABLE } else { FINDING };
             ExitCode::from(code)
-        }
-    }
-}
-
-/// An error with its causes, each said once: many of ours already end with the words of their cause.
-fn told(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
-        if cause.starts_with(&text) {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cause_is_said_once() {
-        let root = || anyhow::anyhow!("Address already in use");
-        for (error, text) in [
-            (root(), "Address already in use"),
-            (root().context("cannot listen"), "cannot listen: Address already in use"),
-            (
-                root().context("feed adt: cannot listen: Address already in use").context("feed adt"),
-                "feed adt: cannot listen: Address already in use",
-            ),
-        ] {
-            assert_eq!(told(&error), text);
         }
     }
 }

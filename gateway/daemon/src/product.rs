@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use forward::AnyDestination;
+use forward::check::Outcome;
+use forward::{AnyDestination, Destination as _};
 use model::{AuditAction, AuditError, AuditEvent, BoxFuture, Clock, Lane, Slug, Timestamp};
 use pipeline::{DeliveryState, DeliveryStatus};
 use tokio::sync::Mutex;
@@ -27,6 +28,23 @@ pub(crate) struct Target {
     pub(crate) kind: &'static str,
     pub(crate) policy: String,
     pub(crate) destination: Arc<AnyDestination>,
+    /// Of one that is connected to only when there is something to send: that it was not reached when it was tried.
+    pub(crate) away: std::sync::Mutex<Option<Away>>,
+}
+
+/// A destination that was not reached while there was nothing to send.
+#[derive(Debug, Clone)]
+pub(crate) struct Away {
+    since: Timestamp,
+    why: String,
+    /// How many batches it had been given: one more, and it is there.
+    batches: u64,
+}
+
+impl Target {
+    fn away(&self) -> std::sync::MutexGuard<'_, Option<Away>> {
+        self.away.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// Everything that can be asked of a running gateway.
@@ -56,6 +74,34 @@ impl Gateway {
         tokio::task::spawn_blocking(move || sink.record(&event)).await.map_err(|_| AuditError)?
     }
 
+    /// Tries whether the destination can be reached, and says so where that is new. `true` where it was not, and is
+    /// not tried by whoever delivers to it.
+    pub(crate) async fn try_target(&self, target: &Target, is_first: bool) -> bool {
+        let report = target.destination.test().await;
+        let failed = report.steps.into_iter().find_map(|s| match s.outcome {
+            Outcome::Failed { why, remedy } => Some((s.step.as_str(), why, remedy)),
+            _ => None,
+        });
+        let Some((step, why, remedy)) = failed else {
+            if target.away().take().is_some() || is_first {
+                tracing::info!(destination = %target.name, "reachable");
+            }
+            return false;
+        };
+        if is_first {
+            tracing::warn!(destination = %target.name, step, %why, %remedy, "not reachable");
+        }
+        if target.destination.nature().remembers {
+            return false;
+        }
+        let batches = batches(target, &self.deliveries());
+        let now = self.clock.now();
+        let mut away = target.away();
+        let since = away.as_ref().map_or(now, |earlier| earlier.since);
+        *away = Some(Away { since, why: format!("not reachable: {why}; {remedy}"), batches });
+        true
+    }
+
     fn disk(&self) -> Disk {
         rustix::fs::statvfs(&self.data_dir).map_or(Disk { free_bytes: 0, total_bytes: 0 }, |s| Disk {
             free_bytes: s.f_bavail.saturating_mul(s.f_frsize),
@@ -69,7 +115,12 @@ impl Gateway {
             name: target.name.clone(),
             kind: target.kind.to_owned(),
             policy: target.policy.clone(),
-            state: worst(&mine, now),
+            state: match (worst(&mine, now), target.away().clone()) {
+                (DestinationState::Idle, Some(away)) if away.batches == batches(target, deliveries) => {
+                    DestinationState::Unreachable { why: away.why, since: Some(away.since) }
+                }
+                (state, _) => state,
+            },
             lanes: mine
                 .iter()
                 .map(|d| DestinationLane {
@@ -85,6 +136,11 @@ impl Gateway {
             certificate_expires_at: target.destination.rotating().map(|r| r.current().expires_at()),
         }
     }
+}
+
+/// How many batches a destination was given since the start.
+fn batches(target: &Target, deliveries: &[DeliveryStatus]) -> u64 {
+    deliveries.iter().filter(|d| d.destination == target.name).map(|d| d.batches).sum()
 }
 
 fn condition(state: spool::LogState) -> &'static str {
@@ -106,15 +162,18 @@ fn worst(lanes: &[&DeliveryStatus], now: Timestamp) -> DestinationState {
     for d in lanes {
         let (weight, state) = match &d.state {
             DeliveryState::Blocked { why } => (0, DestinationState::Blocked { why: why.clone() }),
+            DeliveryState::Unreachable { why } => {
+                (1, DestinationState::Unreachable { why: why.clone(), since: Some(d.since) })
+            }
             DeliveryState::Retrying { why } => {
-                (1, DestinationState::Retrying { why: why.clone(), since: Some(d.since) })
+                (2, DestinationState::Retrying { why: why.clone(), since: Some(d.since) })
             }
             DeliveryState::Connecting if now.micros_since(d.since) > CONNECTING_MICROS => {
-                (2, DestinationState::Retrying { why: "connecting".to_owned(), since: Some(d.since) })
+                (3, DestinationState::Retrying { why: "connecting".to_owned(), since: Some(d.since) })
             }
-            DeliveryState::Delivering => (3, DestinationState::Delivering),
+            DeliveryState::Delivering => (4, DestinationState::Delivering),
             DeliveryState::Connecting | DeliveryState::Idle | DeliveryState::Stopped => {
-                (4, DestinationState::Idle)
+                (5, DestinationState::Idle)
             }
         };
         by_weight.entry(weight).or_insert(state);

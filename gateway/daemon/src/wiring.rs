@@ -8,8 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use audit::export::syslog::Body;
 use control::Checked;
-use forward::check::Outcome;
-use forward::{AnyDestination, Destination as _};
+use forward::AnyDestination;
 use model::{AuditAction, AuditEvent, Clock, Slug};
 use pipeline::{Feed, Pipeline, Route};
 use profile::Catalogue;
@@ -31,6 +30,9 @@ use crate::syslog::{self, Relay};
 const DATA_DIR_MODE: u32 = 0o700;
 /// How often certificate files are looked at.
 const CERTIFICATE_CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a destination is tried that was not reached and has nothing to get.
+const TRY_AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// The logs' place in the data directory.
 pub(crate) const SPOOL_DIR: &str = "spool";
@@ -82,6 +84,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
             kind: destination.kind(),
             policy: d.policy.clone(),
             destination: Arc::clone(&destination),
+            away: std::sync::Mutex::default(),
         });
         routes.push(Route {
             name: d.name.clone(),
@@ -257,22 +260,27 @@ impl Built {
     }
 }
 
-/// Says at the start which destinations are not reachable, at which step, and what to do.
+/// Says at the start which destinations are not reachable, at which step, and what to do. Those that nobody connects to
+/// before there is something to send are tried again until they are there; one that was reached is left in peace.
 async fn try_destinations(gateway: Arc<Gateway>, stop: CancellationToken) {
-    for target in &gateway.targets {
-        let report = tokio::select! {
-            () = stop.cancelled() => return,
-            report = target.destination.test() => report,
-        };
-        let failed = report.steps.iter().find_map(|s| match &s.outcome {
-            Outcome::Failed { why, remedy } => Some((s.step.as_str(), why, remedy)),
-            _ => None,
-        });
-        match failed {
-            None => tracing::info!(destination = %target.name, "reachable"),
-            Some((step, why, remedy)) => {
-                tracing::warn!(destination = %target.name, step, %why, %remedy, "not reachable")
+    let mut left: Vec<_> = gateway.targets.iter().collect();
+    let mut is_first = true;
+    while !left.is_empty() {
+        let mut away = Vec::new();
+        for target in left {
+            let is_away = tokio::select! {
+                () = stop.cancelled() => return,
+                is_away = gateway.try_target(target, is_first) => is_away,
+            };
+            if is_away {
+                away.push(target);
             }
+        }
+        left = away;
+        is_first = false;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(TRY_AGAIN_EVERY) => {}
         }
     }
 }

@@ -23,6 +23,7 @@ pub mod mllp;
 pub mod retry;
 
 use std::future::Future;
+use std::time::Duration;
 
 use model::wire::{AuditReceipt, AuditStanding, EpochGrant, EpochRequest, Landed};
 use model::{Batch, Lane};
@@ -40,7 +41,13 @@ pub struct Nature {
     pub remembers: bool,
     /// It takes HL7 v2 messages and nothing else.
     pub hl7_only: bool,
+    /// How long a stop waits for the answer to what is under way, at most [`STOP_GRACE_MAX`]. A destination that
+    /// remembers tells afterwards what became of it; of another it would be sent again.
+    pub stop_grace: Duration,
 }
+
+/// Longest wait for an answer at a stop: within it the gateway ends before its service manager loses patience.
+pub const STOP_GRACE_MAX: Duration = Duration::from_secs(30);
 
 /// A place that releases go to.
 pub trait Destination: Send + Sync {

@@ -1,4 +1,13 @@
-//! Cuts a file into messages, the bytes as they are.
+//! Cuts a file into messages, the bytes as they are. A file in UTF-16 is cut between its 16-bit units.
+
+use std::borrow::Cow;
+
+use crate::Charset;
+use crate::charset::layout;
+
+/// What stands in the shadow of a file in UTF-16 for a letter that is no ASCII, and for the byte-order mark.
+const LETTER: u8 = 0x80;
+const MARK: u8 = 0xfe;
 
 /// The messages of a file, in order. A message begins with `MSH` at the start of a line and ends before the next
 /// one, before a batch envelope's segment (FHS, BHS, BTS, FTS) or at the end of the file; blank lines at its end
@@ -12,8 +21,25 @@ pub fn split(file: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// The whole file: all pieces together are its bytes, in order.
-pub const fn pieces(file: &[u8]) -> Pieces<'_> {
-    Pieces { rest: file, at_start: true }
+pub fn pieces(file: &[u8]) -> Pieces<'_> {
+    let (text, unit) = match layout(file) {
+        Some(charset) => (Cow::Owned(shadow(file, charset == Charset::Utf16Be)), 2),
+        None => (Cow::Borrowed(file), 1),
+    };
+    Pieces { file, text, unit, at: 0 }
+}
+
+/// A byte for each unit of a file in UTF-16.
+fn shadow(file: &[u8], big_endian: bool) -> Vec<u8> {
+    let (pairs, _) = file.as_chunks::<2>();
+    let letter = |pair: &[u8; 2]| {
+        let unit = if big_endian { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
+        match unit {
+            0xfeff => MARK,
+            _ => u8::try_from(unit).ok().filter(u8::is_ascii).unwrap_or(LETTER),
+        }
+    };
+    pairs.iter().map(letter).collect()
 }
 
 /// A piece of a file.
@@ -50,32 +76,35 @@ impl std::fmt::Debug for Piece<'_> {
 /// The pieces of a file, in order.
 #[derive(Clone)]
 pub struct Pieces<'f> {
-    rest: &'f [u8],
-    at_start: bool,
+    file: &'f [u8],
+    /// What is looked at: the file itself, or its shadow.
+    text: Cow<'f, [u8]>,
+    /// Bytes of the file for each of the text.
+    unit: usize,
+    /// How far the text is cut.
+    at: usize,
 }
 
 impl<'f> Iterator for Pieces<'f> {
     type Item = Piece<'f>;
 
     fn next(&mut self) -> Option<Piece<'f>> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let preamble = if std::mem::take(&mut self.at_start) { preamble(self.rest) } else { 0 };
+        let rest = self.text.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let preamble = if self.at == 0 { preamble(rest, self.unit) } else { 0 };
         if preamble > 0 {
             return self.take(preamble).map(Piece::Other);
         }
-        match kind_of(self.rest) {
+        match kind_of(rest) {
             Line::Envelope => {
-                let end = line_end(self.rest);
+                let end = line_end(rest);
                 self.take(end).map(Piece::Envelope)
             }
             Line::Message => {
-                let end = self.run_end(true);
+                let end = run_end(rest, true);
                 self.take(end).map(Piece::Message)
             }
             Line::Text | Line::Blank => {
-                let end = self.run_end(false);
+                let end = run_end(rest, false);
                 self.take(end).map(Piece::Other)
             }
         }
@@ -83,34 +112,36 @@ impl<'f> Iterator for Pieces<'f> {
 }
 
 impl<'f> Pieces<'f> {
-    fn take(&mut self, bytes: usize) -> Option<&'f [u8]> {
-        let (piece, rest) = self.rest.split_at_checked(bytes)?;
-        self.rest = rest;
-        Some(piece)
+    fn take(&mut self, length: usize) -> Option<&'f [u8]> {
+        let begin = self.at * self.unit;
+        self.at += length;
+        // Half a unit at the end of a file goes with its last piece.
+        let end = if self.at == self.text.len() { self.file.len() } else { self.at * self.unit };
+        self.file.get(begin..end)
     }
+}
 
-    /// Where the run of lines that begins here ends: before the next message or envelope; of a message also
-    /// before the blank lines at its end.
-    fn run_end(&self, of_message: bool) -> usize {
-        let mut at = line_end(self.rest);
-        let mut end = at;
-        while let Some(rest) = self.rest.get(at..).filter(|r| !r.is_empty()) {
-            let kind = kind_of(rest);
-            if matches!(kind, Line::Message | Line::Envelope) {
-                break;
-            }
-            at += line_end(rest);
-            if kind != Line::Blank || !of_message {
-                end = at;
-            }
+/// Where the run of lines that begins here ends: before the next message or envelope; of a message also before the
+/// blank lines at its end.
+fn run_end(text: &[u8], of_message: bool) -> usize {
+    let mut at = line_end(text);
+    let mut end = at;
+    while let Some(rest) = text.get(at..).filter(|r| !r.is_empty()) {
+        let kind = kind_of(rest);
+        if matches!(kind, Line::Message | Line::Envelope) {
+            break;
         }
-        end
+        at += line_end(rest);
+        if kind != Line::Blank || !of_message {
+            end = at;
+        }
     }
+    end
 }
 
 impl std::fmt::Debug for Pieces<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pieces({} bytes left)", self.rest.len())
+        write!(f, "Pieces({} of {} cut)", self.at, self.text.len())
     }
 }
 
@@ -141,9 +172,10 @@ fn line_end(text: &[u8]) -> usize {
     at + if is_crlf { 2 } else { 1 }
 }
 
-/// The length of a UTF-8 byte-order mark or an MLLP start byte that hides the first `MSH`.
-fn preamble(text: &[u8]) -> usize {
-    [&b"\xef\xbb\xbf"[..], b"\x0b"].into_iter().find(|mark| text.starts_with(mark)).map_or(0, <[u8]>::len)
+/// The length of a byte-order mark or an MLLP start byte that hides the first `MSH`.
+fn preamble(text: &[u8], unit: usize) -> usize {
+    let marks = if unit == 1 { [&b"\xef\xbb\xbf"[..], b"\x0b"] } else { [&[MARK][..], b"\x0b"] };
+    marks.into_iter().find(|mark| text.starts_with(mark)).map_or(0, <[u8]>::len)
 }
 
 #[cfg(test)]
@@ -175,6 +207,31 @@ mod tests {
     }
 
     proptest! {
+        /// In UTF-16 a file is cut where its text is.
+        #[test]
+        fn pieces_of_utf16_are_those_of_its_text(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("MSH|"), Just("BTS|"), Just("\r"), Just("\n"), Just("\r\n"), Just("Ä😀"), Just("\u{4d}S"), Just("ⴍ"),
+                ],
+                0..40,
+            ),
+            big_endian: bool,
+            marked: bool,
+            odd: bool,
+        ) {
+            let charset = if big_endian { Charset::Utf16Be } else { Charset::Utf16Le };
+            let text = format!("{}MSH|{}", if marked { "\u{feff}" } else { "" }, parts.concat());
+            let mut file = charset.encode(&text).unwrap();
+            file.extend(odd.then_some(0x0d));
+            let mut expected: Vec<(std::mem::Discriminant<Piece<'_>>, Vec<u8>)> = pieces(text.as_bytes())
+                .map(|p| (std::mem::discriminant(&p), charset.encode(std::str::from_utf8(p.bytes()).unwrap()).unwrap()))
+                .collect();
+            expected.last_mut().unwrap().1.extend(odd.then_some(0x0d));
+            let found: Vec<_> = pieces(&file).map(|p| (std::mem::discriminant(&p), p.bytes().to_vec())).collect();
+            prop_assert_eq!(found, expected);
+        }
+
         #[test]
         fn pieces_are_the_file(
             parts in proptest::collection::vec(

@@ -40,6 +40,10 @@ kinds! {
     NoPlace = "no-place", "a connection was closed at once: there was no place left for it";
     /// The peer, its certificate or its message is not on the feed's list.
     NotAllowed = "not-allowed", "the sender is not on the feed's list";
+    /// A request without a valid token or certificate, or beyond what these permit.
+    Unauthorised = "unauthorised", "a request had no valid token or certificate, or wanted what these do not permit";
+    /// A request that is not understood or not valid; its client was told.
+    BadRequest = "bad-request", "a request was not understood or not valid; it was not stored and its client told so";
     /// TLS could not be agreed on.
     TlsFailed = "tls-failed", "TLS could not be agreed on";
     /// The peer sent more than its share; it was made to wait or refused.
@@ -48,10 +52,10 @@ kinds! {
     Junk = "junk", "bytes outside of frames were skipped";
     /// A new frame began before the last one ended; what came of it is kept as evidence.
     BrokenOff = "broken-off", "a frame lost its end; the part that came is kept apart";
-    /// The connection ended, or time was up, in the middle of a frame.
-    CutOff = "cut-off", "the connection ended in the middle of a frame; the sender got no answer";
-    /// A frame beyond the feed's limit.
-    TooLong = "too-long", "a frame was longer than the feed's limit and was rejected";
+    /// The connection ended, or time was up, in the middle of a frame or a request's body.
+    CutOff = "cut-off", "the connection ended, or time was up, in the middle of a message; it was not taken";
+    /// A frame or a request's body beyond the feed's limit.
+    TooLong = "too-long", "a message was longer than the feed's limit and was rejected";
     /// A frame without a readable header; it is kept as evidence.
     NoHeader = "no-header", "a frame has no readable header segment; it is kept and was rejected";
     /// The peer did not take its answers.

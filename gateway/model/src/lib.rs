@@ -20,6 +20,7 @@ pub mod intake;
 pub mod observation;
 pub mod phi;
 pub mod provenance;
+mod told;
 pub mod wire;
 
 pub use audit::{AuditAction, AuditError, AuditEvent, AuditSink};
@@ -31,4 +32,5 @@ pub use intake::{Append, BoxFuture, Closing, Identity, Intake, LinkPosition, Rec
 pub use observation::{Absent, Observation, Quality, Value};
 pub use phi::Phi;
 pub use provenance::{Envelope, Flag, Format, LinkNumber, Provenance};
+pub use told::told;
 pub use wire::TimeValue;

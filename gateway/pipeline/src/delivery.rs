@@ -49,8 +49,6 @@ const BATCH_SEQS_MAX: u64 = 20_000;
 const SKIP_RUNS_MAX: usize = 200;
 /// How long a batch that is nothing but skips waits for company.
 const SKIPS_LINGER: Duration = Duration::from_secs(1);
-/// How long a stop waits for a batch in flight.
-const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How often a log presents itself before a landing that names ever other epochs is given up for now.
 const OPEN_ATTEMPTS_MAX: usize = 8;
 /// Records shaped before other tasks get a turn.
@@ -164,10 +162,12 @@ impl<D: Destination> Delivery<D> {
                 };
                 let why = error.to_string();
                 let transient = error.is_transient() || error.may_have_committed();
-                (
-                    if transient { DeliveryState::Retrying { why } } else { DeliveryState::Blocked { why } },
-                    retry_after,
-                )
+                let state = match error {
+                    SendError::Unreachable { .. } => DeliveryState::Unreachable { why },
+                    _ if transient => DeliveryState::Retrying { why },
+                    _ => DeliveryState::Blocked { why },
+                };
+                (state, retry_after)
             }
             Ended::Ours(error) => {
                 self.gate.succeeded();
@@ -235,7 +235,7 @@ impl<D: Destination> Delivery<D> {
                     sent => sent?,
                 },
                 // A landing that hangs must not hold up a stop: the next start asks what became of the batch.
-                () = async { stop.cancelled().await; tokio::time::sleep(STOP_GRACE).await } => return Ok(()),
+                () = async { stop.cancelled().await; tokio::time::sleep(self.nature.stop_grace).await } => return Ok(()),
             };
             self.settle(&log, &built, earlier, &committed).await?;
             if stop.is_cancelled() {
@@ -250,8 +250,9 @@ impl<D: Destination> Delivery<D> {
         durable: &mut watch::Receiver<Seq>,
         stop: &CancellationToken,
     ) -> Result<bool, Ended> {
-        self.gauge.set_state(DeliveryState::Idle, self.clock.now());
         while *durable.borrow_and_update() <= self.cursor.seq {
+            // Not before that is known: who has something to send and does not reach anybody is not idle.
+            self.gauge.set_state(DeliveryState::Idle, self.clock.now());
             let due = self.marks.due_in(&self.cursor).filter(|_| !self.nature.remembers);
             tokio::select! {
                 () = stop.cancelled() => return Ok(false),

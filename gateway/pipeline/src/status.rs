@@ -18,6 +18,11 @@ pub enum DeliveryState {
     Idle,
     /// A batch is on its way.
     Delivering,
+    /// The destination cannot be reached; it is tried again by itself.
+    Unreachable {
+        /// For a person.
+        why: String,
+    },
     /// It did not work and is tried again by itself.
     Retrying {
         /// For a person.
@@ -38,6 +43,8 @@ impl fmt::Display for DeliveryState {
             Self::Connecting => f.write_str("connecting"),
             Self::Idle => f.write_str("idle"),
             Self::Delivering => f.write_str("delivering"),
+            // The words begin with it.
+            Self::Unreachable { why } => f.write_str(why),
             Self::Retrying { why } => write!(f, "retrying: {why}"),
             Self::Blocked { why } => write!(f, "blocked: {why}"),
             Self::Stopped => f.write_str("stopped"),
@@ -103,10 +110,11 @@ impl Gauge {
 
     pub(crate) fn set_state(&self, state: DeliveryState, now: Timestamp) {
         self.with(|s| {
-            if s.state != state {
-                s.state = state;
+            // Other words for the same trouble are no new trouble.
+            if std::mem::discriminant(&s.state) != std::mem::discriminant(&state) {
                 s.since = now;
             }
+            s.state = state;
         });
     }
 

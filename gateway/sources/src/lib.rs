@@ -8,3 +8,4 @@ pub mod http;
 pub mod listener;
 pub mod mllp;
 pub mod mqtt;
+pub mod socket;

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tls::{Explanation, Listening, PeerNames};
+use tls::{Explanation, Listening, PeerNames, Versions};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -46,7 +46,7 @@ pub struct Tls {
     pub client_certificate: Option<ClientCertificate>,
     /// The oldest version taken: `1.3`, or `1.2` for peers that know no better.
     #[serde(default)]
-    pub min_version: MinVersion,
+    pub min_version: Versions,
     /// Longest time for a handshake, in seconds: 1 to 60.
     #[serde(default = "handshake_timeout_s")]
     #[schemars(range(min = 1, max = 60))]
@@ -65,18 +65,6 @@ pub enum ClientCertificate {
     Required,
     /// It is; who shows one must show one of `client_ca`.
     Optional,
-}
-
-/// The oldest version of TLS that is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub enum MinVersion {
-    /// TLS 1.2, and 1.3.
-    #[serde(rename = "1.2")]
-    Tls12,
-    /// TLS 1.3 alone.
-    #[default]
-    #[serde(rename = "1.3")]
-    Tls13,
 }
 
 /// A setting that does not fit. The operator must act.
@@ -137,10 +125,7 @@ impl Tls {
             } else {
                 tls::ClientCertificate::Required
             },
-            versions: match self.min_version {
-                MinVersion::Tls12 => tls::Versions::From12,
-                MinVersion::Tls13 => tls::Versions::Only13,
-            },
+            versions: self.min_version,
             alpn,
         })
     }
@@ -383,6 +368,6 @@ mod tests {
         assert!(toml::from_str::<Tls>("certificate = \"c\"\nkey = \"k\"\nmin_version = \"1.1\"").is_err());
         let tls: Tls = toml::from_str("certificate = \"c\"\nkey = \"k\"\nclient_ca = \"ca\"").unwrap();
         assert!(tls.requires_certificate());
-        assert_eq!((tls.min_version, tls.handshake_timeout_s), (MinVersion::Tls13, 10));
+        assert_eq!((tls.min_version, tls.handshake_timeout_s), (Versions::Only13, 10));
     }
 }

@@ -6,17 +6,22 @@ use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{Ca, Error, Identity, Rotating};
 
-/// Which protocol versions a listener takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The oldest version of TLS that is spoken, as `min_version` of a configuration names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "TlsVersion")]
 pub enum Versions {
+    /// TLS 1.2 with its AEAD suites, and 1.3: for devices and engines on the ward that know no better.
+    #[serde(rename = "1.2")]
+    From12,
     /// TLS 1.3 alone.
     #[default]
+    #[serde(rename = "1.3")]
     Only13,
-    /// TLS 1.2 (with its AEAD suites) and 1.3: for devices and engines on the ward that know no better.
-    From12,
 }
 
 static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];

@@ -106,6 +106,14 @@ pub enum DestinationState {
     Delivering,
     /// Nothing to send.
     Idle,
+    /// It cannot be reached; it is tried again by itself.
+    Unreachable {
+        /// What happened and what to look at, in one or two sentences.
+        why: String,
+        /// Since when.
+        #[serde(with = "rfc3339")]
+        since: Option<Timestamp>,
+    },
     /// The last attempt failed; it tries again by itself.
     Retrying {
         /// What happened, in one sentence.

@@ -268,18 +268,21 @@ fn a_held_record_that_a_person_mends_lands_with_its_story() {
     site.nothing_to_find();
 }
 
+/// Sends observations, each once; returns them.
+fn observed(site: &Site, name: &str, ids: std::ops::RangeInclusive<u64>) -> Vec<Vec<u8>> {
+    let send = |n| {
+        let message = hl7::observation(&format!("{name}-{n}"), n);
+        accepted(site.ports.mllp, &message);
+        message
+    };
+    ids.map(send).collect()
+}
+
 #[test]
 fn a_new_disk_gets_a_new_epoch_and_an_old_disk_put_back_delivers_what_it_had() {
     let site = Site::small();
     let (mut gateway, mut landing) = site.start();
-    let send = |ids: std::ops::RangeInclusive<u64>| {
-        ids.map(|n| {
-            let message = hl7::observation(&format!("disk-{n}"), n);
-            accepted(site.ports.mllp, &message);
-            message
-        })
-        .collect::<Vec<_>>()
-    };
+    let send = |ids| observed(&site, "disk", ids);
     let mut sent = send(1..=4);
     site.drained();
     // Two more that the landing does not get before the disk is taken out.
@@ -317,14 +320,7 @@ fn a_new_disk_gets_a_new_epoch_and_an_old_disk_put_back_delivers_what_it_had() {
 fn tables_that_are_lost_are_filled_again_from_what_the_box_keeps() {
     let site = Site::small();
     let (mut gateway, mut landing) = site.start();
-    let send = |ids: std::ops::RangeInclusive<u64>| {
-        ids.map(|n| {
-            let message = hl7::observation(&format!("lost-{n}"), n);
-            accepted(site.ports.mllp, &message);
-            message
-        })
-        .collect::<Vec<_>>()
-    };
+    let send = |ids| observed(&site, "lost", ids);
     let mut sent = send(1..=4);
     site.drained();
     landing.stop();

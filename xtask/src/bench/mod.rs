@@ -7,9 +7,10 @@
 //! read from the tables by an independent reader. Nothing here is simulated but the hospital.
 //!
 //! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
-//! fhir` measures how fast they become FHIR.
+//! fhir` measures how fast they become FHIR, `--only out` how fast they go on to another receiver; see [`out`].
 
 mod fhir;
+mod out;
 mod parse;
 mod raw;
 mod spread;
@@ -53,6 +54,8 @@ enum Part {
     Parse,
     /// HL7 v2 to FHIR R4
     Fhir,
+    /// Delivering to another receiver over MLLP, beside a raw echo over loopback
+    Out,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,20 +95,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Part::Spine => spine(args),
         Part::Parse => parse::run(args),
         Part::Fhir => fhir::run(args),
+        Part::Out => out::run(args),
     }
 }
 
 fn spine(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     let python = stages::readers()?;
-    let profile = if args.dev { Profile::Dev } else { Profile::Release };
-    let programs = binaries::build(profile)?;
+    let programs = binaries::build(profile(args))?;
     let binary_bytes = std::fs::metadata(&programs.wardgate)?.len();
-    let parent = match &args.dir {
-        Some(dir) => dir.clone(),
-        None => shell::target_dir()?,
-    };
-    let dir = Scratch(parent.join(format!("bench-{}", std::process::id())));
+    let dir = Scratch(parent(args)?.join(format!("bench-{}", std::process::id())));
     let site = Site::prepare(&dir.0, Ports::choose(None)?, programs)?;
     let mut running = site.start()?;
 
@@ -119,6 +118,18 @@ fn spine(args: &Args) -> Result<()> {
         figures.push(Figure { name: name.to_owned(), unit: "ms", value: Spread::of(values) });
     }
     report(args, &figures, resident, binary_bytes)
+}
+
+const fn profile(args: &Args) -> Profile {
+    if args.dev { Profile::Dev } else { Profile::Release }
+}
+
+/// Where the data lies meanwhile.
+fn parent(args: &Args) -> Result<PathBuf> {
+    match &args.dir {
+        Some(dir) => Ok(dir.clone()),
+        None => shell::target_dir(),
+    }
 }
 
 /// One burst and its yardsticks.
@@ -276,24 +287,17 @@ fn peak_resident_bytes(process: u32) -> Result<u64> {
 fn report(args: &Args, figures: &[Figure], resident: u64, binary: u64) -> Result<()> {
     let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     if args.json {
-        let list: Vec<Value> = figures
-            .iter()
-            .map(|figure| json!({"name": figure.name, "unit": figure.unit, "value": figure.value.json()}))
-            .collect();
         println!(
             "{}",
             json!({
                 "frame_bytes": FRAME_BYTES,
-                "figures": list,
+                "figures": listed(figures),
                 "gateway_peak_resident_bytes": {"value": resident, "max": RESIDENT_MAX},
                 "gateway_binary_bytes": {"value": binary, "max": BINARY_MAX},
             })
         );
     } else {
-        println!("\nframes of {FRAME_BYTES} bytes; median of {} runs [quartiles]\n", args.pairs);
-        for Figure { name, unit, value } in figures {
-            println!("{name:<52} {value}   {unit}");
-        }
+        print(args, figures);
         println!(
             "{:<52} {:>10.1}   MiB, at most {}",
             "gateway's peak memory",
@@ -311,6 +315,28 @@ fn report(args: &Args, figures: &[Figure], resident: u64, binary: u64) -> Result
         bail!("over a limit: memory or binary");
     }
     Ok(())
+}
+
+/// Figures alone.
+fn show(args: &Args, figures: &[Figure]) {
+    if args.json {
+        println!("{}", json!({"frame_bytes": FRAME_BYTES, "figures": listed(figures)}));
+    } else {
+        print(args, figures);
+    }
+}
+
+fn listed(figures: &[Figure]) -> Vec<Value> {
+    let one =
+        |figure: &Figure| json!({"name": figure.name, "unit": figure.unit, "value": figure.value.json()});
+    figures.iter().map(one).collect()
+}
+
+fn print(args: &Args, figures: &[Figure]) {
+    println!("\nframes of {FRAME_BYTES} bytes; median of {} runs [quartiles]\n", args.pairs);
+    for Figure { name, unit, value } in figures {
+        println!("{name:<52} {value}   {unit}");
+    }
 }
 
 /// A folder that goes away with its owner.

@@ -218,4 +218,23 @@ mod tests {
         MSA|AA|B-1
         ");
     }
+    #[test]
+    fn a_file_in_utf16_is_answered_message_by_message_in_utf16() {
+        let message = |id: &str| format!("MSH|^~\\&|L|Müller|E|M|2026||ORU^R01|{id}|P|2.5\rPID|1\r");
+        for charset in [Charset::Utf16Le, Charset::Utf16Be] {
+            let file = format!("\u{feff}{}{}", message("A"), message("B"));
+            let mut answers = Answers {
+                now: "2026-11-24T08:30:00Z".parse().unwrap(),
+                written: 0,
+                faults: 0,
+                links: HashMap::new(),
+            };
+            let (out, messages) = answers.messages(&charset.encode(&file).unwrap());
+            let said = ::hl7::charset::decode(&out.into(), Some(charset));
+            let text = String::from_utf8(said.text.to_vec()).unwrap();
+            assert_eq!((messages, answers.faults, said.charset), (2, 0, charset));
+            assert!(text.contains("MSA|AA|A\r") && text.ends_with("MSA|AA|B\r"), "{text}");
+            assert_eq!(text.matches("|Müller|").count(), 2, "{text}");
+        }
+    }
 }

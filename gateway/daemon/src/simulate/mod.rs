@@ -2,8 +2,8 @@
 
 mod hospital;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use model::Clock as _;
@@ -47,6 +47,27 @@ struct Tally {
     acknowledged: AtomicU64,
     refused: AtomicU64,
     resent: AtomicU64,
+    /// Why a message was sent again last.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Tally {
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says it once, until it is something else.
+    #[expect(clippy::print_stderr, reason = "findings are for the person; standard output is the summary")]
+    fn failed(&self, error: &anyhow::Error) {
+        // Over TLS 1.3 a receiver says only now that it does not like our certificate.
+        let why = tls::explain_chain(&**error, "the receiver")
+            .map_or_else(|| error.to_string(), |explanation| explanation.to_string());
+        let mut known = self.trouble();
+        if known.as_ref() != Some(&why) {
+            eprintln!("{why}; tried again until it works");
+            *known = Some(why);
+        }
+    }
 }
 
 pub(crate) async fn simulate(to: &str, tls: &cli::Tls, plan: Plan, as_json: bool) -> anyhow::Result<()> {
@@ -56,8 +77,8 @@ pub(crate) async fn simulate(to: &str, tls: &cli::Tls, plan: Plan, as_json: bool
     );
     anyhow::ensure!(plan.rate.is_finite() && plan.rate >= 0.0, "--rate is 0 or more messages a second");
     let dialler = Dialler::new(to, tls, CONNECT_TIMEOUT, ANSWER_TIMEOUT)?;
-    // Found out now rather than by a silent loop of reconnects.
-    drop(dialler.dial().await.map_err(|e| NotReachable(format!("{to}: {e}")))?);
+    // Found out now rather than by a loop of reconnects.
+    dialler.reach().await?;
     let stop = CancellationToken::new();
     let tally = Arc::new(Tally::default());
     let run: u64 = rand::rng().random_range(0x1000..0xFFFF_FFFF);
@@ -86,6 +107,9 @@ pub(crate) async fn simulate(to: &str, tls: &cli::Tls, plan: Plan, as_json: bool
     let seconds = began.elapsed().as_secs_f64();
     let (sent, acknowledged, refused, resent) =
         (load(&tally.sent), load(&tally.acknowledged), load(&tally.refused), load(&tally.resent));
+    if let (0, true, Some(why)) = (acknowledged, sent > 0, tally.trouble().take()) {
+        return Err(NotReachable(format!("{to}: nothing was acknowledged: {why}")).into());
+    }
     if as_json {
         let summary = json!({ "sent": sent, "acknowledged": acknowledged, "refused": refused, "resent": resent, "seconds": seconds });
         return print(&format!("{summary}\n"));
@@ -147,7 +171,10 @@ async fn connection(
                 Some(client) => client,
                 None => match dialler.dial().await {
                     Ok(client) => client,
-                    Err(_) => continue,
+                    Err(error) => {
+                        tally.failed(&error);
+                        continue;
+                    }
                 },
             };
             let mut connected = connected;
@@ -161,7 +188,7 @@ async fn connection(
                     tally.refused.fetch_add(1, Ordering::Relaxed);
                     client = Some(connected);
                 }
-                Err(_) => {}
+                Err(error) => tally.failed(&error.into()),
             }
         }
     }

@@ -52,6 +52,8 @@ pub use config::{BuildError, Config, Endpoint, PORT_DEFAULT, TIMEOUT_S_MAX};
 
 /// The slowest uplink that a batch is given time for, in bytes per second.
 pub const UPLINK_BYTES_PER_S_MIN: u64 = 16 << 10;
+/// How long a stop waits for an answer; what became of the batch is asked at the next start.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How far a lane is, as far as it is looked at here.
@@ -230,7 +232,7 @@ impl Client {
 
 impl Destination for Client {
     fn nature(&self) -> Nature {
-        Nature { remembers: true, hl7_only: false }
+        Nature { remembers: true, hl7_only: false, stop_grace: STOP_GRACE }
     }
 
     async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {

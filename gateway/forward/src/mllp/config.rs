@@ -110,20 +110,7 @@ pub struct Tls {
     pub server_name: Option<String>,
     /// The oldest version spoken: `1.3`, or `1.2` with receivers that know no better.
     #[serde(default)]
-    pub min_version: MinVersion,
-}
-
-/// The oldest version of TLS that is spoken with a receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "ReceiverTlsVersion")]
-pub enum MinVersion {
-    /// TLS 1.2, and 1.3.
-    #[serde(rename = "1.2")]
-    Tls12,
-    /// TLS 1.3 alone.
-    #[default]
-    #[serde(rename = "1.3")]
-    Tls13,
+    pub min_version: tls::Versions,
 }
 
 /// Why an MLLP destination cannot be built. All are for the operator.
@@ -222,12 +209,9 @@ impl Config {
                     (None, None) => None,
                     _ => return Err(BuildError::HalfAnIdentity),
                 };
-                let versions = match tls.min_version {
-                    MinVersion::Tls12 => tls::Versions::From12,
-                    MinVersion::Tls13 => tls::Versions::Only13,
-                };
                 let identity = rotating.as_ref().map(Into::into);
-                let config = tls::client_config_accepting(versions, &tls::load_ca(&tls.ca)?, identity, &[])?;
+                let config =
+                    tls::client_config_accepting(tls.min_version, &tls::load_ca(&tls.ca)?, identity, &[])?;
                 let server_name = self.server_name(&host, tls)?;
                 Some(TlsDialler { config, server_name, rotating })
             }

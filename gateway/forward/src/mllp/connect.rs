@@ -15,7 +15,7 @@ use super::PEER;
 use crate::check::Step;
 use crate::dial::{self, DialError, failed, within};
 
-/// How long a new connection is watched for a receiver that closes it at once, in the connection test alone.
+/// How long a new connection is watched for a receiver that closes it at once, where that is tried.
 const REFUSAL_WINDOW: Duration = Duration::from_millis(500);
 
 /// What messages travel on.
@@ -55,6 +55,17 @@ impl Dialler {
     /// What happened and what to do, in a sentence.
     pub async fn connect(&self) -> Result<Stream, String> {
         self.connect_telling(&mut |_, _| {}).await.map_err(|e| e.explanation.to_string())
+    }
+
+    /// Connects, and watches the connection for a moment: in TLS 1.3 a receiver that demands a certificate says so only
+    /// after the handshake seems done.
+    ///
+    /// # Errors
+    /// What happened and what to do, in a sentence.
+    pub async fn reach(&self) -> Result<(), String> {
+        let words = |error: DialError| error.explanation.to_string();
+        let stream = self.connect_telling(&mut |_, _| {}).await.map_err(words)?;
+        self.linger(stream).await.map_err(words)
     }
 
     /// The certificate that is shown, where there is one.

@@ -43,8 +43,7 @@ use crate::check::{Outcome, Report, Step};
 use crate::{Committed, Destination, EncodeError, Nature, Release, SendError};
 
 pub use config::{
-    ATTEMPTS_MAX, BuildError, Config, MinVersion, OnError, PORT_DEFAULT, PORT_TLS_DEFAULT, TIMEOUT_S_MAX,
-    Tls, Wait,
+    ATTEMPTS_MAX, BuildError, Config, OnError, PORT_DEFAULT, PORT_TLS_DEFAULT, TIMEOUT_S_MAX, Tls, Wait,
 };
 pub use connect::{Dialler, Stream, Wire};
 
@@ -181,7 +180,8 @@ fn unknown(error: &ClientError) -> SendError {
 
 impl Destination for Sender {
     fn nature(&self) -> Nature {
-        Nature { remembers: false, hl7_only: true }
+        let stop_grace = self.answer_timeout.min(crate::STOP_GRACE_MAX);
+        Nature { remembers: false, hl7_only: true, stop_grace }
     }
 
     /// There is nobody to ask: the receiver grants what is proposed, and what the cursor says was taken is taken. It

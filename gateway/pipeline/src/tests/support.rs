@@ -124,7 +124,7 @@ impl Landing {
 impl Destination for Landing {
     fn nature(&self) -> Nature {
         let forgetful = self.0.lock().unwrap().forgetful;
-        Nature { remembers: !forgetful, hl7_only: forgetful }
+        Nature { remembers: !forgetful, hl7_only: forgetful, stop_grace: Duration::from_secs(10) }
     }
 
     async fn open(&self, lane: Lane, request: &EpochRequest) -> Result<EpochGrant, SendError> {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fhir::validate::Code;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::request;
 use super::respond::Refusal;
 
 /// Most bytes of bodies in memory at once. While they are judged, as much again and at most 48 MiB a body for the
@@ -84,10 +85,7 @@ impl Room {
         B: Body<Data = Bytes> + Unpin,
     {
         let deadline = Instant::now() + within;
-        let announced = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|v| v.to_str().ok())
-            .and_then(|text| text.parse::<u64>().ok());
+        let announced = request::announced(headers);
         let long = || Refusal::new(413, Code::TooLong, format!("the body is longer than {bytes_max} bytes"));
         if announced.is_some_and(|n| n > bytes_max) {
             return Err(long());
@@ -108,7 +106,7 @@ impl Room {
             })?;
             match frame {
                 None => break,
-                Some(Err(_)) => return Err(Refusal::new(400, Code::Structure, "the body was broken off")),
+                Some(Err(_)) => return Err(Refusal::broken_off()),
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if bytes.len() as u64 + data.len() as u64 > bytes_max {
@@ -142,6 +140,7 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
     use http_body_util::Full;
 
     use super::*;

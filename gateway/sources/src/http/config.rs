@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Scope, check_keys, valid_client_id};
 use crate::access::Allow;
 use crate::listener::{ClientCertificate, Tls};
+use crate::socket::places::Caps;
 
 /// Largest value of [`Config::body_bytes_max`]: what a batch on the wire to the landing can carry.
 pub const BODY_BYTES_MAX: u64 = 64 << 20;
@@ -88,6 +89,13 @@ pub struct Client {
 
 fn all() -> Vec<String> {
     vec!["system/*.write".to_owned()]
+}
+
+impl Config {
+    /// How many connections are let in.
+    pub(super) const fn caps(&self) -> Caps {
+        Caps { all: self.connections_max, of_peer: self.connections_per_peer_max }
+    }
 }
 
 impl Default for Config {

@@ -23,7 +23,10 @@ const PIECE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Taking {
     pub(super) who: Who,
+    /// How the record names its sender.
     pub(super) peer: String,
+    /// How faults name it: with its address.
+    pub(super) shown: String,
     pub(super) received_at: Timestamp,
     pub(super) body: Bytes,
     pub(super) key: Option<Vec<u8>>,
@@ -110,7 +113,7 @@ impl<I: Intake> Endpoint<I> {
             let entry = match permitted {
                 Ok(entry) => entry,
                 Err(refusal) => {
-                    self.refused(&taking.who, &refusal);
+                    self.refuse_entry(taking, &refusal);
                     responses.push(refused_entry(&refusal));
                     continue;
                 }
@@ -127,13 +130,19 @@ impl<I: Intake> Endpoint<I> {
                     responses.push(response(&entry, &record, &record));
                 }
                 Err(refusal) if stored => {
-                    self.refused(&taking.who, &refusal);
+                    self.refuse_entry(taking, &refusal);
                     responses.push(refused_entry(&refusal));
                 }
                 Err(refusal) => return Err(refusal),
             }
         }
         Ok(bundle("batch-response", responses.into_iter()))
+    }
+
+    /// An entry of a batch is refused like a request.
+    fn refuse_entry(&self, taking: &Taking, refusal: &Refusal) {
+        self.refused(&taking.who.name, refusal);
+        self.report(&taking.shown, refusal.kind(), 0);
     }
 
     /// Makes bytes durable.

@@ -1,15 +1,12 @@
-//! Connections by address and requests by client.
+//! Requests by client.
 //!
 //! **Limit.** [`CLIENTS_REMEMBERED_MAX`] clients have a quota of their own at a time; the others share one.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use super::Config;
 
 /// Most clients whose requests are counted one by one.
 const CLIENTS_REMEMBERED_MAX: usize = 10_000;
@@ -17,50 +14,6 @@ const CLIENTS_REMEMBERED_MAX: usize = 10_000;
 const BURST_OF_MINUTE: u32 = 6;
 /// Requests a minute of those who are not known yet, from one address: for tokens and the capability statement.
 pub(super) const STRANGERS_PER_MINUTE_MAX: u32 = 600;
-
-/// Who holds how many connections.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Places(Arc<Mutex<Occupied>>);
-
-#[derive(Debug, Default)]
-struct Occupied {
-    total: u32,
-    by_peer: HashMap<IpAddr, u32>,
-}
-
-/// A connection's place; given back when dropped.
-#[derive(Debug)]
-pub(super) struct Place {
-    places: Places,
-    peer: IpAddr,
-}
-
-impl Places {
-    pub(super) fn take(&self, peer: IpAddr, config: &Config) -> Option<Place> {
-        let peer = peer.to_canonical();
-        let mut occupied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_peer = occupied.by_peer.get(&peer).copied().unwrap_or(0);
-        if occupied.total >= config.connections_max || of_peer >= config.connections_per_peer_max {
-            return None;
-        }
-        occupied.total += 1;
-        occupied.by_peer.insert(peer, of_peer + 1);
-        Some(Place { places: self.clone(), peer })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut occupied = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        occupied.total = occupied.total.saturating_sub(1);
-        match occupied.by_peer.get_mut(&self.peer) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                occupied.by_peer.remove(&self.peer);
-            }
-        }
-    }
-}
 
 /// How fast each client sends: the moment at which it will have used what it may (GCRA).
 #[derive(Debug, Default)]
@@ -110,18 +63,5 @@ mod tests {
         for _ in 0..100 {
             quotas.take("a", 600).unwrap();
         }
-    }
-
-    #[test]
-    fn places_are_given_back() {
-        let config = Config { connections_max: 2, connections_per_peer_max: 1, ..Config::default() };
-        let places = Places::default();
-        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = places.take(ip("10.0.0.1"), &config).unwrap();
-        assert!(places.take(ip("::ffff:10.0.0.1"), &config).is_none());
-        let _second = places.take(ip("10.0.0.2"), &config).unwrap();
-        assert!(places.take(ip("10.0.0.3"), &config).is_none());
-        drop(first);
-        places.take(ip("10.0.0.3"), &config).unwrap();
     }
 }

@@ -54,4 +54,4 @@ pub use config::{Authentication, BODY_BYTES_MAX, CLIENTS_MAX, Client, Config, Er
 pub use server::{
     CONNECTION_S_MAX, HEADER_BYTES_MAX, HEADER_S_MAX, Handle, STOP_GRACE_S, STREAMS_MAX, Server,
 };
-pub use stats::Stats;
+pub use stats::{Counters, Stats};

@@ -31,7 +31,7 @@ pub(super) enum Prefer {
 const KEY_BYTES_MAX: usize = 256;
 const REQUEST_ID_BYTES_MAX: usize = 64;
 const CONDITIONS: [&str; 5] =
-    ["if-none-exist", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+    ["If-None-Exist", "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"];
 
 /// Reads method and address.
 pub(super) fn route(parts: &Parts) -> Result<Route, Refusal> {
@@ -64,7 +64,7 @@ pub(super) fn route(parts: &Parts) -> Result<Route, Refusal> {
             match *method {
                 Method::POST => Ok(Route::Create { kind }),
                 // A conditional update.
-                Method::PUT => Err(condition()),
+                Method::PUT => Err(condition("an update by search parameters")),
                 Method::GET | Method::HEAD | Method::DELETE | Method::PATCH => Err(unsupported()),
                 _ => Err(not_allowed("POST")),
             }
@@ -98,9 +98,15 @@ fn unsupported() -> Refusal {
     Refusal::new(501, Code::NotSupported, text)
 }
 
-fn condition() -> Refusal {
-    let text =
-        "conditions are not supported: this endpoint takes in, and does not know what was stored before";
+/// R4 leaves it to a server which conditions it supports (its CapabilityStatement says none: `conditionalCreate`,
+/// `conditionalUpdate`, `versioning`). To ignore one would do what the client did not want; 412 would say that it was
+/// looked at and is not met. What is left is that the functionality is not there (RFC 9110 section 15.6.2), and nothing
+/// is stored.
+fn condition(name: &str) -> Refusal {
+    let text = format!(
+        "{name} is not supported, and nothing was stored: this endpoint takes in, and does not know what its receivers \
+         hold. Without the condition an identical resend is recognised; see Idempotency-Key"
+    );
     Refusal::new(501, Code::NotSupported, text)
 }
 
@@ -183,7 +189,15 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Whether it asks for what only a server could answer that reads.
 pub(super) fn unconditional(headers: &HeaderMap) -> Result<(), Refusal> {
-    if CONDITIONS.iter().any(|name| headers.contains_key(*name)) { Err(condition()) } else { Ok(()) }
+    match CONDITIONS.into_iter().find(|name| headers.contains_key(*name)) {
+        Some(name) => Err(condition(name)),
+        None => Ok(()),
+    }
+}
+
+/// How many bytes the body is to have.
+pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 pub(super) fn prefer(headers: &HeaderMap) -> Prefer {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use fhir::validate::{Code, Issue, Severity, operation_outcome};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use model::FaultKind;
 
 /// Media type of answers.
 const FHIR_JSON: HeaderValue = HeaderValue::from_static("application/fhir+json; charset=utf-8");
@@ -20,6 +21,7 @@ pub(super) struct Refusal {
     pub(super) retry_after_s: Option<u64>,
     /// For `WWW-Authenticate`: `None` where the answer is not about that.
     pub(super) challenge: Option<&'static str>,
+    pub(super) broken_off: bool,
 }
 
 impl Refusal {
@@ -28,7 +30,7 @@ impl Refusal {
     }
 
     pub(super) const fn with(status: u16, issues: Vec<Issue>) -> Self {
-        Self { status, issues, allow: None, retry_after_s: None, challenge: None }
+        Self { status, issues, allow: None, retry_after_s: None, challenge: None, broken_off: false }
     }
 
     /// 401; `invalid` where a token was shown.
@@ -47,6 +49,24 @@ impl Refusal {
     /// To be tried again.
     pub(super) fn later(status: u16, code: Code, retry_after_s: u64, why: &str) -> Self {
         Self { retry_after_s: Some(retry_after_s), ..Self::new(status, code, why) }
+    }
+
+    /// What it is among the faults of a feed.
+    pub(super) fn kind(&self) -> FaultKind {
+        match self.status {
+            401 | 403 => FaultKind::Unauthorised,
+            408 => FaultKind::CutOff,
+            400 if self.broken_off => FaultKind::CutOff,
+            413 => FaultKind::TooLong,
+            429 => FaultKind::OverQuota,
+            500 | 503 | 507 => FaultKind::NotStored,
+            _ => FaultKind::BadRequest,
+        }
+    }
+
+    /// The body ended before its end.
+    pub(super) fn broken_off() -> Self {
+        Self { broken_off: true, ..Self::new(400, Code::Structure, "the body was broken off") }
     }
 
     /// What the log says when it takes nothing.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use fhir::accept::{self, Accepted, Interaction};
 use fhir::validate::Code;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, header};
 use hyper::body::Body;
-use model::{Clock, Intake, Slug};
+use model::{Clock, Fault, FaultKind, Intake, Slug};
 use tokio_util::task::TaskTracker;
 
 use super::auth::{self, Authority, Scope};
@@ -56,6 +56,26 @@ pub(super) struct Caller {
     pub(super) address: SocketAddr,
     /// The name in its certificate, which was verified.
     pub(super) certificate: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// How it is called where nothing more is known of it.
+    pub(super) fn called(&self) -> String {
+        self.named(self.certificate.as_deref().unwrap_or_default())
+    }
+
+    /// How it is called under the name that lets it in.
+    fn named(&self, name: &str) -> String {
+        if name.is_empty() { self.address.to_string() } else { format!("{name} ({})", self.address) }
+    }
+}
+
+/// Why a request is refused, and whose it is, as far as that is known.
+type Refused = (Option<Who>, Refusal);
+
+/// A refusal of somebody who is not known yet.
+const fn of_stranger(refusal: Refusal) -> Refused {
+    (None, refusal)
 }
 
 /// Who a request is from.
@@ -108,10 +128,15 @@ impl<I: Intake> Endpoint<I> {
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, mut body) = request.into_parts();
-        let mut answer = match request::route(&parts) {
+        let answered = match request::route(&parts) {
             Ok(route) => self.routed(&parts, &mut body, caller, route).await,
-            Err(refusal) => self.strange(caller).map_or_else(Answer::from, |()| refusal.into()),
+            Err(refusal) => Err(of_stranger(self.strange(caller).err().unwrap_or(refusal))),
         };
+        let mut answer = answered.unwrap_or_else(|(who, refusal)| {
+            let shown = who.map_or_else(|| caller.called(), |who| caller.named(&who.name));
+            self.report(&shown, refusal.kind(), request::announced(&parts.headers).unwrap_or(0));
+            refusal.into()
+        });
         super::body::swallow(&mut body).await;
         if let Some(id) = request::request_id(&parts.headers) {
             answer.headers_mut().insert("x-request-id", id.clone());
@@ -122,44 +147,51 @@ impl<I: Intake> Endpoint<I> {
         answer
     }
 
-    async fn routed<B>(self: &Arc<Self>, parts: &Parts, body: B, caller: &Caller, route: Route) -> Answer
+    /// So that it can be searched for: feed, peer, kind and size, nothing of the request.
+    pub(super) fn report(&self, peer: &str, kind: FaultKind, bytes: u64) {
+        self.intake.report(Fault::new(self.name.clone(), peer, self.clock.now(), kind).bytes(bytes));
+    }
+
+    async fn routed<B>(
+        self: &Arc<Self>,
+        parts: &Parts,
+        body: B,
+        caller: &Caller,
+        route: Route,
+    ) -> Result<Answer, Refused>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         match route {
             Route::Metadata => {
                 let readable = self.strange(caller).and_then(|()| request::takes_json(parts));
-                readable.map_or_else(Answer::from, |()| respond::fhir(200, self.statement.clone()))
+                readable.map(|()| respond::fhir(200, self.statement.clone())).map_err(of_stranger)
             }
             Route::SmartConfiguration | Route::Token if self.authority.is_empty() => {
-                Refusal::new(404, Code::NotFound, "this endpoint gives no tokens: clients show a certificate")
-                    .into()
+                let text = "this endpoint gives no tokens: clients show a certificate";
+                Err(of_stranger(Refusal::new(404, Code::NotFound, text)))
             }
-            Route::SmartConfiguration => self.strange(caller).map_or_else(Answer::from, |()| {
-                respond::json(200, capability::smart(self.authority.audience()))
-            }),
-            Route::Token => self.token(parts, body, caller).await.unwrap_or_else(Answer::from),
-            Route::Validate { kind } => {
-                self.validate(parts, body, caller, kind).await.unwrap_or_else(Answer::from)
+            Route::SmartConfiguration => {
+                self.strange(caller).map_err(of_stranger)?;
+                Ok(respond::json(200, capability::smart(self.authority.audience())))
             }
+            Route::Token => self.token(parts, body, caller).await.map_err(of_stranger),
+            Route::Validate { kind } => self.validate(parts, body, caller, kind).await,
             Route::Create { .. } | Route::Update { .. } | Route::Bundle => {
-                match self.take(parts, body, caller, route).await {
-                    Ok(answer) => answer,
-                    Err((who, refusal)) => {
-                        self.refused(&who, &refusal);
-                        refusal.into()
-                    }
-                }
+                self.take(parts, body, caller, route).await.inspect_err(|(who, refusal)| {
+                    let address = caller.address.ip().to_string();
+                    self.refused(who.as_ref().map_or(&*address, |who| &*who.name), refusal);
+                })
             }
         }
     }
 
     /// Counts and logs what was not stored. A client may repeat it for days: the log gets fewer and fewer lines of it,
     /// the counter every one.
-    pub(super) fn refused(&self, who: &Who, refusal: &Refusal) {
+    pub(super) fn refused(&self, client: &str, refusal: &Refusal) {
         self.counters.received.one();
         let refused = self.counters.refused.one();
-        let (feed, client, status) = (&self.name, &who.name, refusal.status);
+        let (feed, status) = (&self.name, refusal.status);
         let issue = refusal.issues.first().map_or("", |issue| issue.code.as_str());
         if refused.is_power_of_two() {
             tracing::warn!(%feed, %client, status, issue, refused, "a request was not stored, and its client told so");
@@ -174,13 +206,12 @@ impl<I: Intake> Endpoint<I> {
         body: B,
         caller: &Caller,
         route: Route,
-    ) -> Result<Answer, (Who, Refusal)>
+    ) -> Result<Answer, Refused>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let received_at = self.clock.now();
-        let stranger = || Who { name: caller.address.ip().to_string().into(), scopes: None };
-        let who = self.who(&parts.headers, caller).map_err(|refusal| (stranger(), refusal))?;
+        let who = self.who(&parts.headers, caller).map_err(of_stranger)?;
         let result = async {
             match &route {
                 Route::Create { kind } => self.permitted(&who, kind, true)?,
@@ -198,9 +229,9 @@ impl<I: Intake> Endpoint<I> {
                     self.permitted(&who, entry.kind, entry.interaction == Interaction::Create)?;
                 }
             }
-            let peer = caller.address.to_string();
             let taking = Taking {
-                peer: if who.name.is_empty() { peer } else { who.name.to_string() },
+                peer: if who.name.is_empty() { caller.called() } else { who.name.to_string() },
+                shown: caller.named(&who.name),
                 who: who.clone(),
                 received_at,
                 body: whole.bytes.clone(),
@@ -216,7 +247,7 @@ impl<I: Intake> Endpoint<I> {
             storing.await.unwrap_or_else(|_| Err(Refusal::storage(model::Refusal::Storage)))
         };
         let result = result.await;
-        result.map_err(|refusal| (who, refusal))
+        result.map_err(|refusal| (Some(who), refusal))
     }
 
     fn permitted(&self, who: &Who, kind: &str, create: bool) -> Result<(), Refusal> {
@@ -233,15 +264,18 @@ impl<I: Intake> Endpoint<I> {
         body: B,
         caller: &Caller,
         kind: Option<&'static str>,
-    ) -> Result<Answer, Refusal>
+    ) -> Result<Answer, Refused>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        self.who(&parts.headers, caller)?;
-        request::takes_json(parts)?;
-        request::is_json(&parts.headers)?;
-        let whole = self.read(&parts.headers, body).await?;
-        let report = self.room.judge(&whole, move |bytes| accept::judge(kind, bytes)).await?;
+        let who = self.who(&parts.headers, caller).map_err(of_stranger)?;
+        let judging = async {
+            request::takes_json(parts)?;
+            request::is_json(&parts.headers)?;
+            let whole = self.read(&parts.headers, body).await?;
+            self.room.judge(&whole, move |bytes| accept::judge(kind, bytes)).await
+        };
+        let report = judging.await.map_err(|refusal| (Some(who), refusal))?;
         // R4: the operation has worked, whatever it found; what is no JSON could not be judged.
         let status = if report.is_valid() || report.resource_type.is_some() { 200 } else { 400 };
         Ok(respond::fhir(status, report.operation_outcome()))
@@ -262,8 +296,7 @@ impl<I: Intake> Endpoint<I> {
         B: Body<Data = Bytes> + Unpin,
     {
         self.strange(caller)?;
-        let kind =
-            parts.headers.get(http::header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        let kind = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         if !kind.to_ascii_lowercase().starts_with(b"application/x-www-form-urlencoded") {
             let text = "Content-Type must be application/x-www-form-urlencoded";
             return Err(Refusal::new(415, Code::NotSupported, text));
@@ -272,6 +305,7 @@ impl<I: Intake> Endpoint<I> {
         let form = self.room.read(&parts.headers, body, FORM_BYTES_MAX, within).await?;
         let auth::Answer { status, body, client, error } =
             self.authority.answer(&form.bytes, self.clock.now().seconds());
+        let shown = client.as_deref().map_or_else(|| caller.called(), |client| caller.named(client));
         let (feed, client) = (&self.name, client.as_deref().unwrap_or("unknown"));
         match error {
             None => {
@@ -280,6 +314,7 @@ impl<I: Intake> Endpoint<I> {
             }
             Some(error) => {
                 let unauthorised = self.counters.unauthorised.one();
+                self.report(&shown, FaultKind::Unauthorised, form.bytes.len() as u64);
                 if unauthorised.is_power_of_two() {
                     tracing::warn!(%feed, client, peer = %caller.address, error, unauthorised, "a client was given no token");
                 }

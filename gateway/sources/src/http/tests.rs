@@ -1,4 +1,5 @@
 mod access;
+mod faults;
 mod flow;
 mod requests;
 mod support;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Acknowledge, Sender};
 use crate::access::{Allow, ListLength, list_length};
 use crate::listener::{self, Tls};
+use crate::socket::places::Caps;
 
 /// Largest value of [`Config::frame_bytes_max`]: what a batch on the wire to the landing can carry.
 pub const FRAME_BYTES_MAX: u64 = 64 << 20;
@@ -94,6 +95,11 @@ impl Config {
     pub fn address(&self) -> SocketAddr {
         let port = if self.tls.is_some() { PORT_TLS } else { PORT };
         self.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port))
+    }
+
+    /// How many connections are let in.
+    pub(crate) const fn caps(&self) -> Caps {
+        Caps { all: self.connections_max, of_peer: self.connections_per_peer_max }
     }
 
     /// What its messages are in, where that is written and known.

@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Frame, Origin, Outcome};
-use super::places::Pace;
 use super::server::Feed;
+use crate::socket::places::Pace;
 
 /// Most frames of a connection that wait for their answers; then reading stops until the first is answered.
 pub const PIPELINE_MAX: usize = 64;
@@ -30,6 +30,8 @@ pub const ANSWER_WRITE_S_MAX: u64 = 30;
 pub const STOP_GRACE_S: u64 = 5;
 /// Most bytes between two frames.
 pub const JUNK_BYTES_MAX: u64 = 1 << 20;
+/// How often a connection whose peer is held to its pace is a fault. The faults themselves are summed up.
+const OVER_QUOTA_EVERY: Duration = Duration::from_secs(60);
 /// Answers that are ready together leave in one write of about this size.
 const ANSWER_BYTES: usize = 16 << 10;
 
@@ -83,7 +85,7 @@ where
         frames: 0,
         junk: 0,
         is_filler: true,
-        over_quota: false,
+        over_quota: None,
         hand_over,
     };
     // The reader goes with the end of reading, and with it the sender that the answerer waits for.
@@ -115,8 +117,8 @@ struct Reader<'c, I> {
     junk: u64,
     /// Whether these are line ends, blanks and NULs alone, which many senders append.
     is_filler: bool,
-    /// Whether the peer had to be held to its pace; reported once.
-    over_quota: bool,
+    /// When the peer was last reported for having to be held to its pace.
+    over_quota: Option<Instant>,
     hand_over: mpsc::Sender<Outcome>,
 }
 
@@ -220,10 +222,11 @@ impl<I: Intake> Reader<'_, I> {
         if time.is_zero() {
             return;
         }
-        if !std::mem::replace(&mut self.over_quota, true) {
+        let begun = Instant::now();
+        if self.over_quota.is_none_or(|at| begun.duration_since(at) >= OVER_QUOTA_EVERY) {
+            self.over_quota = Some(begun);
             self.origin.report(self.origin.fault(FaultKind::OverQuota));
         }
-        let begun = Instant::now();
         tokio::select! {
             () = sleep(time) => {}
             () = self.stop.cancelled() => {}

@@ -2,41 +2,26 @@
 //!
 //! In this order, the cheapest first: the address against `allow.networks`, a place, the TLS handshake within its
 //! time, the certificate against `allow.certificates`. Who is refused is closed, counted, reported as a fault and
-//! logged: of the same peer and the same reason fewer and fewer lines ([`Turned`]), while the counters have every one.
+//! logged: of the same peer and the same reason fewer and fewer lines ([`crate::socket::Turned`]), while the counters have every one.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use model::{Fault, FaultKind, Intake};
-use rustix::net::sockopt;
-use tls::PeerNames;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::serve;
-use super::places::{Pace, Places};
 use super::server::Feed;
 use crate::listener::{Acceptor, Handshake, TLS_FIRST_BYTE};
-
-/// A connection without traffic is probed after so long, then at this interval, and dropped after so many.
-pub const KEEPALIVE_IDLE_S: u64 = 30;
-/// See [`KEEPALIVE_IDLE_S`].
-pub const KEEPALIVE_INTERVAL_S: u64 = 10;
-/// See [`KEEPALIVE_IDLE_S`].
-pub const KEEPALIVE_PROBES: u32 = 3;
-/// Sent bytes that the peer's system does not confirm for so long end the connection.
-pub const UNCONFIRMED_MS_MAX: u32 = 60_000;
-
-/// Most pairs of peer and reason that are remembered; then all are forgotten.
-const TURNED_MAX: usize = 1_024;
+use crate::socket::places::{Pace, Places};
+use crate::socket::{called, tune};
 
 /// What stands between the socket and a feed's frames.
 pub(crate) struct Door<I> {
@@ -50,7 +35,6 @@ impl<I: Intake> Door<I> {
     /// Starts serving a connection, or closes it.
     pub(crate) fn admit(&self, stream: TcpStream, peer: SocketAddr, tracker: &TaskTracker) {
         let feed = &self.feed;
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         if let Err(denied) = feed.config.allow.address(peer.ip()) {
             feed.counters.connections_denied.one();
             report(feed, &peer.to_string(), FaultKind::NotAllowed);
@@ -59,7 +43,7 @@ impl<I: Intake> Door<I> {
             }
             return;
         }
-        let Some(place) = self.places.take(peer.ip(), &feed.config) else {
+        let Some(place) = self.places.take(peer.ip(), feed.config.caps()) else {
             feed.counters.connections_refused.one();
             report(feed, &peer.to_string(), FaultKind::NoPlace);
             if let Some(times) = feed.turned.again(peer.ip(), "place") {
@@ -73,7 +57,8 @@ impl<I: Intake> Door<I> {
         }
         feed.counters.connections_total.one();
         feed.counters.connections.one();
-        let pace = Pace::of(place, &feed.config);
+        let config = &feed.config;
+        let pace = Pace::of(place, config.peer_messages_per_s_max.into(), config.peer_bytes_per_s_max);
         let (feed, acceptor, stop) = (feed.clone(), self.acceptor.clone(), self.stop.clone());
         tracker.spawn(async move {
             match acceptor {
@@ -155,41 +140,6 @@ fn report<I: Intake>(feed: &Feed<I>, peer: &str, kind: FaultKind) {
     feed.intake.report(Fault::new(feed.name.clone(), peer, feed.clock.now(), kind));
 }
 
-/// Who was turned away how often, by reason, so that a fault that repeats for days does not fill the log and hides no
-/// other one either.
-#[derive(Debug, Default)]
-pub(crate) struct Turned(Mutex<HashMap<(IpAddr, String), u64>>);
-
-impl Turned {
-    /// Counts; how often it was, where that is worth a line: at 1, 2, 4, 8 and so on.
-    fn again(&self, peer: IpAddr, reason: &str) -> Option<u64> {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= TURNED_MAX {
-            seen.clear();
-        }
-        let times = seen.entry((peer, reason.to_owned())).or_default();
-        *times += 1;
-        times.is_power_of_two().then_some(*times)
-    }
-}
-
-/// How a peer is called in records and logs: by the name in its certificate, where there is one, and its address.
-fn called(peer: SocketAddr, names: Option<&PeerNames>) -> String {
-    names.map_or_else(|| peer.to_string(), |names| format!("{names} ({peer})"))
-}
-
-/// Nagle's algorithm and delayed acknowledgements together cost 40 ms a message; half-open connections are found
-/// by keepalive.
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(KEEPALIVE_IDLE_S))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(KEEPALIVE_INTERVAL_S))?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    sockopt::set_tcp_user_timeout(stream, UNCONFIRMED_MS_MAX)?;
-    Ok(())
-}
-
 /// A plain-text stream that ends where the peer turns out to speak TLS: a ClientHello may hold a VT, and would then
 /// sit there as a frame that never ends.
 struct PlainText<S> {
@@ -230,22 +180,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PlainText<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fault_that_repeats_hides_no_other() {
-        let turned = Turned::default();
-        let [one, two] = [1, 2].map(|n| IpAddr::from([10, 0, 0, n]));
-        let lines = |peer, reason| (0..100).filter(|_| turned.again(peer, reason).is_some()).count();
-        assert_eq!([lines(one, "tls"), lines(one, "network"), lines(two, "tls")], [7, 7, 7]);
-        for n in 0..10_000_u32 {
-            turned.again(std::net::Ipv4Addr::from_bits(n).into(), "tls");
-        }
-        assert!(turned.0.lock().unwrap().len() <= TURNED_MAX);
     }
 }

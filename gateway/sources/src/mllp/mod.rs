@@ -35,13 +35,11 @@
 //! **Limits** (beside those of [`Config`]). A connection has [`PIPELINE_MAX`] frames waiting for their answers, a
 //! read buffer of [`READ_BYTES`], and no more than [`hl7::MSH_BYTES_MAX`] of each frame in memory. A peer that does
 //! not take its answers for [`ANSWER_WRITE_S_MAX`] seconds, or sends [`JUNK_BYTES_MAX`] bytes outside of frames, is
-//! disconnected. A peer that vanished without a word is found by keepalive after [`KEEPALIVE_IDLE_S`] and
-//! [`KEEPALIVE_PROBES`] probes every [`KEEPALIVE_INTERVAL_S`] seconds, one that owes confirmations after
-//! [`UNCONFIRMED_MS_MAX`]: about a minute.
+//! disconnected. A peer that vanished without a word is found within about a minute ([`crate::socket`]).
 //!
 //! **Who gets in.** With `[feed.mllp.tls]` the listener takes TLS alone ([`crate::listener`]; port 2576 unless
 //! written). `allow` names networks and certificates ([`crate::access`]), `senders` whose messages are taken. A peer
-//! may be held to a pace (`peer_messages_per_s_max`, `peer_bytes_per_s_max`, with [`BURST`] in hand): it is read
+//! may be held to a pace (`peer_messages_per_s_max`, `peer_bytes_per_s_max`, with [`crate::socket::BURST`] in hand): it is read
 //! more slowly, nothing is refused or lost. There is no pace unless written, because an interface engine sends a
 //! whole hospital from one address, and after an outage as fast as it can.
 //!
@@ -56,7 +54,6 @@ mod config;
 mod connection;
 mod door;
 mod frame;
-mod places;
 mod reply;
 mod senders;
 mod server;
@@ -67,11 +64,9 @@ pub use acknowledge::{AckMode, Acknowledge, BatchReply, Sequence, When};
 pub use batch::BATCH_MESSAGES_MAX;
 pub use config::{Config, Error, FRAME_BYTES_MAX};
 pub use connection::{ANSWER_WRITE_S_MAX, JUNK_BYTES_MAX, PIPELINE_MAX, READ_BYTES, STOP_GRACE_S};
-pub use door::{KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_PROBES, UNCONFIRMED_MS_MAX};
-pub use places::BURST;
 pub use senders::Sender;
 pub use server::{Handle, Server};
-pub use stats::Stats;
+pub use stats::{Counters, Stats};
 
 #[cfg(test)]
 mod tests;

@@ -1,65 +1,33 @@
 //! The listener: bound, then accepting until it is stopped.
 
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hl7::{Charset, Header};
 use model::{Clock, Intake, Refusal, Slug};
-use tls::Listening;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::door::{Door, Turned};
-use super::places::Places;
+use super::door::Door;
 use super::reply::Replies;
 use super::senders;
-use super::stats::{Counters, Stats};
+use super::stats::Counters;
 use super::{Config, Error};
-use crate::listener::Acceptor;
+use crate::socket::places::Places;
+use crate::socket::{Socket, Turned};
 
-/// Connections that the system keeps waiting to be accepted.
-const BACKLOG: u32 = 1024;
-/// Pause after the system could not give a connection, for example for want of file descriptors.
-const ACCEPT_RETRY_MS: u64 = 100;
 /// A bound listener that does not accept yet.
 #[derive(Debug)]
 pub struct Server {
     name: Slug,
     config: Config,
     clock: Arc<dyn Clock>,
-    listener: TcpListener,
-    acceptor: Option<Acceptor>,
+    socket: Socket,
     handle: Handle,
 }
 
-/// For others: what the listener counts and where it listens. Cheap to clone, outlives the server.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    local_addr: SocketAddr,
-    counters: Arc<Counters>,
-    listening: Option<Arc<Listening>>,
-}
-
-impl Handle {
-    /// The counters now.
-    pub fn stats(&self) -> Stats {
-        self.counters.snapshot()
-    }
-
-    /// The address in use; the port that the system chose where the configuration says 0.
-    pub const fn local_addr(&self) -> SocketAddr {
-        self.local_addr
-    }
-
-    /// What the listener shows over TLS, for renewal; `None` where it takes plain text.
-    pub const fn listening(&self) -> Option<&Arc<Listening>> {
-        self.listening.as_ref()
-    }
-}
+/// For others: what the listener counts and where it listens.
+pub type Handle = crate::socket::Handle<Counters>;
 
 impl Server {
     /// Reads the certificates and binds the address, so that a wrong one fails at start. Must be called within a runtime.
@@ -70,11 +38,13 @@ impl Server {
         config.check()?;
         let acceptor = config.tls.as_ref().map(|tls| tls.acceptor(&[])).transpose()?;
         let address = config.address();
-        let (listener, local_addr) =
-            listen(address).map_err(|source| Error::Bind { feed: feed.clone(), listen: address, source })?;
-        let listening = acceptor.as_ref().map(|a| Arc::clone(a.listening()));
-        let handle = Handle { local_addr, counters: Arc::default(), listening };
-        Ok(Self { name: feed, config: config.clone(), clock, listener, acceptor, handle })
+        let socket = Socket::bind(address, acceptor).map_err(|source| Error::Bind {
+            feed: feed.clone(),
+            listen: address,
+            source,
+        })?;
+        let handle = socket.handle();
+        Ok(Self { name: feed, config: config.clone(), clock, socket, handle })
     }
 
     /// A handle.
@@ -84,45 +54,19 @@ impl Server {
 
     /// The address in use.
     pub const fn local_addr(&self) -> SocketAddr {
-        self.handle.local_addr
+        self.handle.local_addr()
     }
 
     /// Serves until `stop`, then ends the connections in order and returns when the last has ended.
     pub async fn run<I: Intake>(self, intake: I, stop: CancellationToken) {
-        let Self { name, config, clock, listener, acceptor, handle } = self;
-        tracing::info!(feed = %name, listen = %handle.local_addr, tls = acceptor.is_some(), "listening for MLLP");
-        let feed = Feed::new(name, config, clock, handle.counters, intake);
+        let Self { name, config, clock, socket, handle } = self;
+        let acceptor = socket.acceptor().cloned();
+        tracing::info!(feed = %name, listen = %handle.local_addr(), tls = acceptor.is_some(), "listening for MLLP");
+        let feed = Feed::new(name, config, clock, handle.counters(), intake);
         let door = Door { feed: feed.clone(), places: Places::default(), acceptor, stop: stop.clone() };
-        let tracker = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => door.admit(stream, peer, &tracker),
-                Err(error) => {
-                    tracing::warn!(feed = %feed.name, %error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
-                }
-            }
-        }
-        drop(listener);
-        tracker.close();
-        tracker.wait().await;
+        socket.accept(&feed.name, &stop, |stream, peer, tracker| door.admit(stream, peer, tracker)).await;
         tracing::info!(feed = %feed.name, "stopped listening for MLLP");
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // So that a restart does not wait for the old connections' TIME_WAIT.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    let listener = socket.listen(BACKLOG)?;
-    let local_addr = listener.local_addr()?;
-    Ok((listener, local_addr))
 }
 
 /// What the connections of a listener share. Cheap to clone.

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use model::{Append, BoxFuture, Clock, Closing, Intake, Provenance, Receipt, Refusal, Timestamp, Writer};
+use model::{
+    Append, BoxFuture, Clock, Closing, Fault, Intake, Provenance, Receipt, Refusal, Timestamp, Writer,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -34,6 +36,7 @@ struct State {
     seen: HashMap<[u8; 32], usize>,
     /// From so many records on, this.
     refuse: Option<(usize, Refusal)>,
+    faults: Vec<Fault>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +55,11 @@ impl Memory {
         self.state.lock().unwrap().stored.iter().map(|(p, _)| p.peer.clone()).collect()
     }
 
+    /// The faults since the last look.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        std::mem::take(&mut self.state.lock().unwrap().faults)
+    }
+
     pub(super) fn refuse(&self, from: usize, refusal: Option<Refusal>) {
         self.state.lock().unwrap().refuse = refusal.map(|refusal| (from, refusal));
     }
@@ -66,6 +74,10 @@ impl Intake for Memory {
             return Err(refusal);
         }
         Ok(Writer::new(Record { memory: self.clone(), provenance, bytes: Vec::new() }))
+    }
+
+    fn report(&self, fault: Fault) {
+        self.state.lock().unwrap().faults.push(fault);
     }
 }
 
@@ -149,8 +161,12 @@ impl Bed {
         self.handle.stats()
     }
 
+    pub(super) const fn address(&self) -> std::net::SocketAddr {
+        self.handle.local_addr()
+    }
+
     pub(super) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.handle.local_addr()).await.unwrap()
+        TcpStream::connect(self.address()).await.unwrap()
     }
 
     /// One request on a connection of its own.

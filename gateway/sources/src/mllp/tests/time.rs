@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hl7::mllp::{FS, VT};
+use model::FaultKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -11,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::support::{FixedClock, Memory, framed, message};
 use crate::mllp::connection::serve;
-use crate::mllp::places::Pace;
 use crate::mllp::server::Feed;
-use crate::mllp::stats::Counters;
-use crate::mllp::{ANSWER_WRITE_S_MAX, Config, STOP_GRACE_S, Stats};
+use crate::mllp::{ANSWER_WRITE_S_MAX, Config, Counters, STOP_GRACE_S, Stats};
+use crate::socket::Counts as _;
+use crate::socket::places::{Caps, Pace, Places};
 
 struct Line {
     pipe: DuplexStream,
@@ -26,8 +27,12 @@ struct Line {
 }
 
 impl Line {
-    #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
     fn open(config: Config) -> Self {
+        Self::paced(config, Pace::default())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test awaits the task itself")]
+    fn paced(config: Config, pace: Pace) -> Self {
         let (pipe, other) = tokio::io::duplex(1024);
         let (memory, counters, stop) = (Memory::new(), Arc::<Counters>::default(), CancellationToken::new());
         let feed = Feed::new(
@@ -37,7 +42,7 @@ impl Line {
             Arc::clone(&counters),
             memory.clone(),
         );
-        let served = tokio::spawn(serve(other, "pipe".to_owned(), Pace::default(), feed, stop.clone()));
+        let served = tokio::spawn(serve(other, "pipe".to_owned(), pace, feed, stop.clone()));
         Self { pipe, counters, memory, stop, served, begun: Instant::now() }
     }
 
@@ -56,7 +61,7 @@ impl Line {
     async fn over_after(self) -> (f64, Stats, Memory) {
         let _pipe = self.pipe;
         timeout(Duration::from_secs(100_000), self.served).await.expect("an end").unwrap();
-        (self.begun.elapsed().as_secs_f64(), self.counters.snapshot(), self.memory)
+        (self.begun.elapsed().as_secs_f64(), self.counters.stats(), self.memory)
     }
 }
 
@@ -95,7 +100,7 @@ async fn a_trickling_sender_is_cut_off_in_time() {
         }
         sleep(Duration::from_secs(1)).await;
     }
-    assert_eq!(line.counters.snapshot().cut_off, 1);
+    assert_eq!(line.counters.stats().cut_off, 1);
     let (seconds, _, memory) = line.over_after().await;
     assert!(near(seconds, 20) || near(seconds, 21), "{seconds}");
     assert!(memory.stored().is_empty());
@@ -114,7 +119,7 @@ async fn waiting_for_the_log_is_not_the_sender_s_delay() {
     }
     line.answered().await;
     assert!(line.begun.elapsed() > Duration::from_secs(60));
-    assert_eq!(line.counters.snapshot().accepted, 1);
+    assert_eq!(line.counters.stats().accepted, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,4 +151,18 @@ async fn a_frame_that_does_not_end_cannot_hold_up_a_stop() {
     assert!(near(seconds, 3 + STOP_GRACE_S), "{seconds}");
     assert_eq!(stats.cut_off, 1);
     assert!(memory.stored().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_held_to_his_pace_for_long_is_a_fault_each_minute() {
+    let place = Places::default().take([10, 0, 0, 1].into(), Caps { all: 1, of_peer: 1 }).unwrap();
+    let mut line = Line::paced(Config::default(), Pace::of(place, 1, 0));
+    for n in 0..150 {
+        line.write(framed(&message(&format!("P{n}")))).await;
+        line.answered().await;
+    }
+    // One a second, the first second's worth at once.
+    assert_eq!(line.begun.elapsed().as_secs(), 149);
+    let kinds: Vec<_> = line.memory.faults().iter().map(|fault| fault.kind).collect();
+    assert_eq!(kinds, [FaultKind::OverQuota; 3]);
 }

@@ -93,16 +93,19 @@ fn state(state: &DestinationState, now: Timestamp) -> Markup {
     match state {
         DestinationState::Delivering => layout::state(Tone::Good, "delivering"),
         DestinationState::Idle => layout::state(Tone::Good, "up to date"),
-        DestinationState::Retrying { why, since } => {
-            let since = since.map(|at| u64::try_from(now.micros_since(at) / 1_000_000).unwrap_or(0));
-            let words =
-                since.map_or_else(|| "retrying".to_owned(), |s| format!("retrying for {}", format::age(s)));
-            html! { (layout::state(Tone::Watch, &words)) span.sub { (why) } }
-        }
+        DestinationState::Unreachable { why, since } => trouble("unreachable", why, *since, now),
+        DestinationState::Retrying { why, since } => trouble("retrying", why, *since, now),
         DestinationState::Blocked { why } => {
             html! { (layout::state(Tone::Act, "blocked")) span.sub { (why) } }
         }
     }
+}
+
+/// What goes on by itself once the other side is there.
+fn trouble(what: &str, why: &str, since: Option<Timestamp>, now: Timestamp) -> Markup {
+    let since = since.map(|at| u64::try_from(now.micros_since(at) / 1_000_000).unwrap_or(0));
+    let words = since.map_or_else(|| what.to_owned(), |s| format!("{what} for {}", format::age(s)));
+    html! { (layout::state(Tone::Watch, &words)) span.sub { (why) } }
 }
 
 fn one(destination: &DestinationStatus, now: Timestamp) -> Markup {

@@ -40,6 +40,9 @@ pub(super) fn of(snapshot: &Snapshot) -> Verdict {
             DestinationState::Blocked { why } => {
                 add(Tone::Act, format!("{} is blocked", destination.name), why.clone(), link);
             }
+            DestinationState::Unreachable { why, .. } => {
+                add(Tone::Watch, format!("{} is unreachable", destination.name), why.clone(), link);
+            }
             DestinationState::Retrying { why, .. } => {
                 add(Tone::Watch, format!("{} is retrying", destination.name), why.clone(), link);
             }
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn one_cause_one_point() {
         type Case = (fn(&mut Snapshot), Tone, &'static str, &'static str);
-        let cases: [Case; 14] = [
+        let cases: [Case; 15] = [
             (|_| {}, Tone::Good, "All is well, everything has been delivered", ""),
             (
                 |s| s.status.destinations[0].lanes[0].backlog = 3,
@@ -244,6 +247,15 @@ mod tests {
                 Tone::Watch,
                 "Working, with one thing to watch",
                 "lake is retrying",
+            ),
+            (
+                |s| {
+                    s.status.destinations[0].state =
+                        DestinationState::Unreachable { why: "w".to_owned(), since: None }
+                },
+                Tone::Watch,
+                "Working, with one thing to watch",
+                "lake is unreachable",
             ),
             (
                 |s| s.status.lanes[1].bytes = 80,

@@ -12,12 +12,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Config;
-
 /// How far ahead of its pace a peer may run.
 pub const BURST: Duration = Duration::from_secs(1);
 /// Most peers without a connection that are remembered for what they owe. Beyond that all of these are forgiven.
 const DEBTORS_MAX: usize = 10_000;
+
+/// Connections that are let in at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caps {
+    /// In all.
+    pub(crate) all: u32,
+    /// Of one peer.
+    pub(crate) of_peer: u32,
+}
 
 /// Who holds how many connections.
 #[derive(Debug, Clone, Default)]
@@ -46,11 +53,11 @@ pub(crate) struct Place {
 
 impl Places {
     /// A place, if both the listener and the peer have one left.
-    pub(crate) fn take(&self, peer: IpAddr, config: &Config) -> Option<Place> {
+    pub(crate) fn take(&self, peer: IpAddr, caps: Caps) -> Option<Place> {
         let peer = peer.to_canonical();
         let mut occupied = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_peer = occupied.by_peer.get(&peer).map_or(0, |a| a.connections);
-        if occupied.total >= config.connections_max || of_peer >= config.connections_per_peer_max {
+        if occupied.total >= caps.all || of_peer >= caps.of_peer {
             return None;
         }
         occupied.total += 1;
@@ -93,13 +100,9 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// The pace of this peer; holds its place.
-    pub(crate) fn of(place: Place, config: &Config) -> Self {
-        Self {
-            place: Some(Arc::new(place)),
-            messages_per_s: config.peer_messages_per_s_max.into(),
-            bytes_per_s: config.peer_bytes_per_s_max,
-        }
+    /// The pace of this peer; holds its place. 0 is no limit.
+    pub(crate) fn of(place: Place, messages_per_s: u64, bytes_per_s: u64) -> Self {
+        Self { place: Some(Arc::new(place)), messages_per_s, bytes_per_s }
     }
 
     /// How long the peer must wait now that so many bytes of it were read.
@@ -141,18 +144,28 @@ impl Bucket {
 mod tests {
     use super::*;
 
-    fn config(messages: u32, bytes: u64) -> Config {
-        Config { peer_messages_per_s_max: messages, peer_bytes_per_s_max: bytes, ..Config::default() }
+    const MANY: Caps = Caps { all: u32::MAX, of_peer: u32::MAX };
+
+    fn pace(places: &Places, peer: &str, messages: u64, bytes: u64) -> Pace {
+        Pace::of(places.take(peer.parse().unwrap(), MANY).unwrap(), messages, bytes)
     }
 
-    fn pace(places: &Places, peer: &str, config: &Config) -> Pace {
-        Pace::of(places.take(peer.parse().unwrap(), config).unwrap(), config)
+    #[test]
+    fn places_are_given_back() {
+        let (places, caps) = (Places::default(), Caps { all: 2, of_peer: 1 });
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let first = places.take(ip("10.0.0.1"), caps).unwrap();
+        assert!(places.take(ip("::ffff:10.0.0.1"), caps).is_none());
+        let _second = places.take(ip("10.0.0.2"), caps).unwrap();
+        assert!(places.take(ip("10.0.0.3"), caps).is_none());
+        drop(first);
+        places.take(ip("10.0.0.3"), caps).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_gets_its_pace_over_all_its_connections_and_others_get_theirs() {
-        let (places, config) = (Places::default(), config(10, 0));
-        let (first, second) = (pace(&places, "10.0.0.1", &config), pace(&places, "::ffff:10.0.0.1", &config));
+        let places = Places::default();
+        let [first, second] = ["10.0.0.1", "::ffff:10.0.0.1"].map(|peer| pace(&places, peer, 10, 0));
         let begun = Instant::now();
         for _ in 0..50 {
             tokio::time::sleep(first.message()).await;
@@ -160,29 +173,29 @@ mod tests {
         }
         // 100 messages at 10 a second, of which the first second's worth came at once.
         assert_eq!(begun.elapsed().as_secs(), 9);
-        assert_eq!(pace(&places, "10.0.0.2", &config).message(), Duration::ZERO);
+        assert_eq!(pace(&places, "10.0.0.2", 10, 0).message(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
     async fn reconnecting_pays_no_debt() {
-        let (places, config) = (Places::default(), config(0, 1_000));
-        let before = pace(&places, "10.0.0.1", &config);
+        let places = Places::default();
+        let before = pace(&places, "10.0.0.1", 0, 1_000);
         assert_eq!(before.bytes(5_000), Duration::from_secs(4));
         drop(before);
-        let again = pace(&places, "10.0.0.1", &config);
+        let again = pace(&places, "10.0.0.1", 0, 1_000);
         assert_eq!(again.bytes(1_000), Duration::from_secs(5));
         drop(again);
         tokio::time::sleep(Duration::from_secs(7)).await;
-        drop(pace(&places, "10.0.0.1", &config));
+        drop(pace(&places, "10.0.0.1", 0, 1_000));
         assert!(places.0.lock().unwrap().by_peer.is_empty(), "an account that owes nothing is closed");
     }
 
     #[tokio::test(start_paused = true)]
     async fn debtors_are_bounded() {
-        let (places, config) = (Places::default(), config(1, 0));
+        let places = Places::default();
         for n in 0..=u32::try_from(DEBTORS_MAX).unwrap() {
-            let peer = std::net::Ipv4Addr::from_bits(n).into();
-            let pace = Pace::of(places.take(peer, &config).unwrap(), &config);
+            let peer = std::net::Ipv4Addr::from_bits(n);
+            let pace = pace(&places, &peer.to_string(), 1, 0);
             pace.message();
             pace.message();
         }
