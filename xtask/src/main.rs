@@ -19,6 +19,7 @@ mod binaries;
 mod child;
 mod cross;
 mod demo;
+mod faults;
 mod fuzz;
 mod http;
 mod landed;

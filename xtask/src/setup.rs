@@ -30,6 +30,14 @@ pub(crate) const FOR_TESTS: [Tool; 6] = [
     Tool { program: "softhsm2-util", package: "softhsm2", needed_for: "root keys kept by an HSM" },
 ];
 
+/// What power is cut under, and calls fail with (`tests/crash`).
+pub(crate) const FOR_FAULTS: [Tool; 4] = [
+    Tool { program: "mkfs.ext4", package: "e2fsprogs", needed_for: "power cuts on ext4" },
+    Tool { program: "mkfs.xfs", package: "xfsprogs", needed_for: "power cuts on XFS" },
+    Tool { program: "mkfs.btrfs", package: "btrfs-progs", needed_for: "power cuts on btrfs" },
+    Tool { program: "strace", package: "strace", needed_for: "calls that fail" },
+];
+
 /// What its peers of other makers are built and run with (`tests/peers/`).
 pub(crate) const FOR_PEERS: [Tool; 4] = [
     Tool { program: "node", package: "nodejs", needed_for: "the MLLP peer by Medplum" },

@@ -26,6 +26,8 @@ const NODE_PEERS: &str = "tests/peers/node";
 const NODE_FHIR: &str = "tests/fhir/node";
 /// The package with the tests of the whole product.
 const SYSTEM_PACKAGE: &str = "wardgate-system-tests";
+/// The package with the tests that need disks of their own.
+const FAULTS_PACKAGE: &str = "wardgate-crash-tests";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -52,6 +54,8 @@ enum Stage {
     System,
     /// Kills under load
     Crash,
+    /// Power cuts, full and failing disks, on real file systems
+    Faults,
     /// The pages, in a real browser
     Browser,
     /// The demo, as a newcomer runs it
@@ -59,7 +63,7 @@ enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Setup,
         Self::Fmt,
         Self::Clippy,
@@ -68,6 +72,7 @@ impl Stage {
         Self::Docs,
         Self::System,
         Self::Crash,
+        Self::Faults,
         Self::Browser,
         Self::Demo,
     ];
@@ -82,6 +87,7 @@ impl Stage {
             Self::Docs => "docs",
             Self::System => "system",
             Self::Crash => "crash",
+            Self::Faults => "faults",
             Self::Browser => "browser",
             Self::Demo => "demo",
         }
@@ -92,6 +98,7 @@ impl Stage {
             Self::Setup => {
                 setup::tools(&setup::FOR_TESTS)?;
                 setup::tools(&setup::FOR_PEERS)?;
+                setup::tools(&setup::FOR_FAULTS)?;
                 setup::node(NODE_PEERS)?;
                 setup::node(NODE_FHIR)?;
                 hapi_peers()?;
@@ -123,6 +130,12 @@ impl Stage {
                 run_tests(workspace_tests(&names.system)?.arg("--no-fail-fast"), names.system)
             }
             Self::Crash => crash(CRASH_ROUNDS),
+            Self::Faults => {
+                let names = Names::find()?;
+                let mut cargo = shell::cargo();
+                cargo.args(["test", "--locked", "--no-fail-fast", "--workspace"]);
+                run_tests(&mut cargo, names.faults)
+            }
             Self::Browser => browser(),
             Self::Demo => {
                 let mut demo = shell::cargo();
@@ -243,6 +256,7 @@ struct Names {
     rooms: BTreeSet<String>,
     system: BTreeSet<String>,
     crash: BTreeSet<String>,
+    faults: BTreeSet<String>,
 }
 
 impl Names {
@@ -259,23 +273,24 @@ impl Names {
     /// A name in two stages. `cargo test --test NAME` takes all packages' tests of that name, so one of them would
     /// run where nothing that it needs is there.
     fn shared(&self) -> Option<&String> {
-        let whole = || self.system.iter().chain(&self.crash);
+        let whole = || self.system.iter().chain(&self.crash).chain(&self.faults);
         whole().find(|name| self.rooms.contains(*name))
     }
 
     fn of(metadata: &Value) -> Option<Self> {
         let mut names = Self::default();
         for package in metadata.get("packages")?.as_array()? {
-            let whole_product = package.get("name")? == SYSTEM_PACKAGE;
+            let package_name = package.get("name")?.as_str()?;
             for target in package.get("targets")?.as_array()? {
                 if !target.get("kind")?.as_array()?.iter().any(|kind| kind == "test") {
                     continue;
                 }
                 let name = target.get("name")?.as_str()?;
-                let stage = match (whole_product, name.contains("crash")) {
-                    (false, _) => &mut names.rooms,
-                    (true, false) => &mut names.system,
-                    (true, true) => &mut names.crash,
+                let stage = match package_name {
+                    SYSTEM_PACKAGE if name.contains("crash") => &mut names.crash,
+                    SYSTEM_PACKAGE => &mut names.system,
+                    FAULTS_PACKAGE => &mut names.faults,
+                    _ => &mut names.rooms,
                 };
                 stage.insert(name.to_owned());
             }
@@ -295,12 +310,13 @@ mod tests {
         let metadata = json!({"packages": [
             {"name": "wardgate-spool", "targets": [{"kind": ["lib"], "name": "spool"}, test("crash_model")]},
             {"name": SYSTEM_PACKAGE, "targets": [test("crash"), test("spine")]},
+            {"name": FAULTS_PACKAGE, "targets": [test("faults")]},
         ]});
         let names = Names::of(&metadata).unwrap();
         let set = |name: &str| BTreeSet::from([name.to_owned()]);
         assert_eq!(
-            (names.rooms, names.system, names.crash),
-            (set("crash_model"), set("spine"), set("crash"))
+            (names.rooms, names.system, names.crash, names.faults),
+            (set("crash_model"), set("spine"), set("crash"), set("faults"))
         );
     }
 
@@ -309,7 +325,7 @@ mod tests {
         let of = |rooms: &[&str], system: &[&str]| Names {
             rooms: rooms.iter().map(|name| (*name).to_owned()).collect(),
             system: system.iter().map(|name| (*name).to_owned()).collect(),
-            crash: BTreeSet::new(),
+            ..Names::default()
         };
         assert_eq!(of(&["golden", "fhir"], &["fhir", "spine"]).shared().map(String::as_str), Some("fhir"));
         assert_eq!(of(&["golden"], &["fhir", "spine"]).shared(), None);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{fuzz, shell, stages};
+use crate::{faults, fuzz, shell, stages};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -20,6 +20,8 @@ pub(crate) struct Args {
     only: Option<Programme>,
     #[command(flatten)]
     fuzz: fuzz::Settings,
+    #[command(flatten)]
+    faults: faults::Settings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,6 +32,8 @@ enum Programme {
     Properties,
     /// The crash tests, with many more rounds
     Crash,
+    /// The fault table of the logs: power cuts on real file systems, full and failing disks, damage
+    Faults,
     /// Coverage-guided fuzzing of everything that reads what others wrote
     Fuzz,
     /// Every FHIR Bundle of the corpus before every validator
@@ -37,8 +41,14 @@ enum Programme {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let all =
-        [Programme::Advisories, Programme::Properties, Programme::Crash, Programme::Fuzz, Programme::Fhir];
+    let all = [
+        Programme::Advisories,
+        Programme::Properties,
+        Programme::Crash,
+        Programme::Faults,
+        Programme::Fuzz,
+        Programme::Fhir,
+    ];
     let mut failed = Vec::new();
     for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
         let begun = Instant::now();
@@ -47,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Programme::Advisories => advisories(),
             Programme::Properties => properties(args.property_cases),
             Programme::Crash => stages::crash(args.crash_rounds),
+            Programme::Faults => faults::run(&args.faults),
             Programme::Fuzz => fuzz::run(&args.fuzz),
             Programme::Fhir => stages::fhir(),
         };

@@ -100,13 +100,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     // From outside.
     ("wardgate-system-tests", &["wardgate-model", "wardgate-tls"]),
+    ("wardgate-crash-tests", &["wardgate-model", "wardgate-spool"]),
     ("wardgate-bench", &["wardgate-model", "wardgate-hl7", "wardgate-fhir"]),
     ("xtask", &[]),
 ];
 
 /// Packages that belong to some rooms, and why. The end of a name may be `*`.
 const OWNERS: &[(&str, &[&str], &str)] = &[
-    ("sled", &["wardgate-spool"], "its flush is not durable; the barrier is there"),
+    (
+        "sled",
+        &["wardgate-spool", "wardgate-crash-tests"],
+        "its flush is not durable; the barrier is in `spool`, and the power-cut tests show what it is without",
+    ),
+    ("fuser", &["wardgate-crash-tests"], "the disk whose power is cut"),
     ("serde_cbor", &["wardgate-model"], "decoded under limits, in `codec`"),
     ("rumqttc", &["wardgate-sources"], "MQTT is a source"),
     ("tokio-serial", &["wardgate-sources"], "serial lines are a source"),
@@ -121,8 +127,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     ("maud", &["wardgate-web"], "HTML is made in one place"),
     ("rcgen", &["wardgate-tls"], "certificates are made in one place"),
-    ("clap", &["wardgate", "wardgate-landing", "xtask"], "command lines"),
-    ("anyhow", &["wardgate", "wardgate-landing", "xtask", "wardgate-system-tests"], "rooms have error enums"),
+    ("clap", &["wardgate", "wardgate-landing", "xtask", "wardgate-crash-tests"], "command lines"),
+    (
+        "anyhow",
+        &["wardgate", "wardgate-landing", "xtask", "wardgate-system-tests", "wardgate-crash-tests"],
+        "rooms have error enums",
+    ),
     ("tracing-subscriber", &["wardgate", "wardgate-landing"], "who decides where logs go"),
     ("signal-hook", &["xtask"], "the daemons have tokio's"),
     ("hl7-2", &["wardgate-bench"], "measured against, never shipped"),

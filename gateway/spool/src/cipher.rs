@@ -160,16 +160,26 @@ fn identity(header: &SegmentHeader) -> [u8; IDENTITY_BYTES] {
 pub(crate) struct SegmentCipher {
     key: LessSafeKey,
     identity: [u8; IDENTITY_BYTES],
+    /// Tells keys apart without having them.
+    #[cfg(test)]
+    print: [u8; 32],
 }
 
 impl SegmentCipher {
     fn new(suite: Suite, dek: &[u8], identity: [u8; IDENTITY_BYTES]) -> Result<Self, Error> {
         let key = UnboundKey::new(suite.algorithm(), dek).map_err(|_| SEALING_FAILED)?;
-        Ok(Self { key: LessSafeKey::new(key), identity })
+        Ok(Self {
+            key: LessSafeKey::new(key),
+            identity,
+            #[cfg(test)]
+            print: keys::mac(&[0; 32], &[dek]),
+        })
     }
 
     /// Encrypts in place; returns the tag. The caller counts frames up and never reuses a number.
     pub(crate) fn seal(&self, header: &FrameHeader, body: &mut [u8]) -> Result<Tag, Error> {
+        #[cfg(test)]
+        crate::tests::nonces::note(self.print, header.frame);
         let tag = self
             .key
             .seal_in_place_separate_tag(nonce(header.frame), self.aad(header), body)

@@ -31,6 +31,8 @@ pub(crate) struct Index {
     pub(crate) last_seq: Seq,
     pub(crate) frames: u64,
     pub(crate) tag: Tag,
+    /// Whether that is the tag of the last frame: it can be read.
+    pub(crate) is_end_whole: bool,
     pub(crate) marks: Vec<(Seq, u64)>,
     /// Older segment, last record here that needs it.
     pub(crate) refs: BTreeMap<u64, Seq>,
@@ -84,6 +86,7 @@ pub(crate) fn walk(
         last_seq: first_seq.saturating_sub(1),
         frames: 0,
         tag: chain,
+        is_end_whole: true,
         marks: Vec::new(),
         refs: BTreeMap::new(),
         is_torn: false,
@@ -166,6 +169,7 @@ impl Walk {
     }
 
     fn fold(&mut self, item: Item) {
+        self.index.is_end_whole = matches!(item, Item::Good { .. });
         match item {
             Item::Good { place, tag, refs } => {
                 let seq = place.header.seq;
@@ -201,6 +205,7 @@ impl Walk {
 
     fn tail(&mut self, tail: Tail, is_tail: bool) {
         self.index.tail = tail;
+        self.index.is_end_whole &= matches!(tail, Tail::Clean | Tail::Dirt);
         match tail {
             Tail::Clean | Tail::Dirt => {}
             Tail::Torn if is_tail => self.index.is_torn = true,

@@ -59,11 +59,12 @@ struct Found {
 /// Looks through a log's directory; a missing one is an empty log.
 pub(crate) fn recover(dir: &Path, owner: &Owner<'_>, disk: &dyn Disk) -> Result<Recovered, Error> {
     let identity = load_identity(dir, owner)?;
-    let found = list(dir)?
+    let mut found = list(dir)?
         .into_iter()
         .map(|(number, bytes)| look(dir, owner, number, bytes, identity.is_ok()))
         .collect::<Result<Vec<_>, _>>()?;
     let known = identity.as_ref().ok();
+    disown(&mut found, known.map(|i| i.incarnation));
     let mut recovered = Recovered {
         table: Table::default(),
         chain: Previous::default(),
@@ -140,6 +141,26 @@ fn look(dir: &Path, owner: &Owner<'_>, number: u64, bytes: u64, is_ours: bool) -
     Ok(Found { number, bytes, header, is_erased })
 }
 
+/// An incarnation that was left never returns. So a segment of one between, or behind, segments of another was brought
+/// here from another disk under the same root key: it is no part of this log, whatever its number.
+fn disown(found: &mut [Found], newest: Option<[u8; 16]>) {
+    let incarnations: Vec<_> = found.iter().map(|f| f.header.as_ref().map(|h| h.incarnation)).collect();
+    for (i, this) in found.iter_mut().enumerate() {
+        let Some(own) = this.header.as_ref().map(|h| h.incarnation) else { continue };
+        let (before, behind) = incarnations.split_at_checked(i).unwrap_or_default();
+        let returns = |other: &&[u8; 16]| {
+            **other != own && (newest == Some(**other) || behind.contains(&Some(**other)))
+        };
+        if newest != Some(own) && before.iter().flatten().any(|other| returns(&other)) {
+            tracing::error!(
+                segment = this.number,
+                "a segment is of another incarnation; its records are damaged"
+            );
+            this.header = None;
+        }
+    }
+}
+
 impl Recovered {
     fn take_in(&mut self, dir: &Path, found: &[Found], keys: &LogKeys, disk: &dyn Disk) -> Result<(), Error> {
         let mut refs: BTreeMap<u64, Seq> = BTreeMap::new();
@@ -155,11 +176,7 @@ impl Recovered {
                 None => Opening::Unreadable,
             };
             let Opening::Open(opened) = &opened else {
-                let first_seq = self.table.last + 1;
-                // Without a successor its length is unknown; `settle` looks at the head.
-                let last_seq = next_first.map_or(first_seq - 1, |first| first.saturating_sub(1));
-                self.damaged += 1;
-                self.table.insert(Segment { is_unreadable: true, ..plain(this, first_seq, last_seq, 0) });
+                self.unreadable(this, next_first);
                 continue;
             };
             let header = &opened.header;
@@ -169,6 +186,16 @@ impl Recovered {
                 Some(next) => closed(this, opened, next),
                 None => last(this, opened, dir, next_first, disk)?,
             };
+            // The first that is of another incarnation than the next: is it the one that the next was begun after?
+            let is_foreign =
+                closed_by.filter(|next| next.incarnation != header.incarnation).is_some_and(|next| {
+                    index.as_ref().is_some_and(|index| index.is_end_whole && index.tag != next.previous.tag)
+                });
+            if is_foreign {
+                tracing::error!(segment = this.number, "a segment is not what its successor was begun after");
+                self.unreadable(this, next_first);
+                continue;
+            }
             if let Some(index) = index {
                 self.is_torn |= index.is_torn;
                 self.damaged += index.damaged;
@@ -202,6 +229,15 @@ impl Recovered {
             && !self.is_identity_stale
             && self.damaged == 0
             && is_tiled.is_some_and(|next| next > self.table.last)
+    }
+
+    /// Its numbers are known from its neighbours alone.
+    fn unreadable(&mut self, this: &Found, next_first: Option<Seq>) {
+        let first_seq = self.table.last + 1;
+        // Without a successor its length is unknown; `settle` looks at the head.
+        let last_seq = next_first.map_or(first_seq - 1, |first| first.saturating_sub(1));
+        self.damaged += 1;
+        self.table.insert(Segment { is_unreadable: true, ..plain(this, first_seq, last_seq, 0) });
     }
 
     /// Compares what was found with what `log.id` knows.
@@ -285,6 +321,7 @@ fn closed(this: &Found, opened: &Opened, next: &SegmentHeader) -> (Segment, Opti
             last_seq: footer.last_seq,
             frames: next.previous.frames,
             tag,
+            is_end_whole: true,
             marks: Vec::new(),
             refs: footer.refs.into_iter().collect(),
             is_torn: false,
@@ -315,6 +352,7 @@ fn last(
             last_seq: footer.last_seq.min(cap),
             frames: frame.frame + 1,
             tag,
+            is_end_whole: true,
             marks: Vec::new(),
             refs: footer.refs.into_iter().collect(),
             is_torn: false,

@@ -1,9 +1,12 @@
 //! The log as a whole: what survives, what is refused, what is found.
 
 mod audit;
+mod crashes;
 mod damage;
 mod faults;
 mod keys;
 mod model_check;
+pub(crate) mod nonces;
 mod plain;
 mod support;
+mod tampering;

@@ -301,3 +301,8 @@ pub(super) fn bytes(seed: u64, len: usize) -> Vec<u8> {
         })
         .collect()
 }
+
+/// How often a fault is tried: so often for every change, and so often under `cargo xtask torture`.
+pub(super) fn count(every_change: u64, full: u64) -> u64 {
+    if std::env::var_os("WARDGATE_FAULTS_FULL").is_some() { full } else { every_change }
+}
