@@ -3,7 +3,9 @@
 //! Durable acknowledgements are measured in pairs: a burst through the gateway, and before and after it the same
 //! bytes by `pwrite` and `fdatasync` into a pre-allocated file on the same disk, so that a noisy neighbour disturbs
 //! both. With
-//! n connections the yardstick puts n records under one `fdatasync`, which no log can beat. Times to the row are
+//! n connections the yardstick puts n records under one `fdatasync`, which no log can beat. Beside one connection
+//! stands the plainest receiver too, one thread that writes, flushes and answers: on a disk with a fast flush the
+//! way over loopback is what takes the time. Times to the row are
 //! read from the tables by an independent reader. Nothing here is simulated but the hospital.
 //!
 //! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
@@ -143,6 +145,8 @@ struct Burst {
     grouped: f64,
     /// The same with one record a flush.
     single: f64,
+    /// Acknowledgements a second by the plainest receiver, over one connection.
+    plainest: f64,
     /// A flush of one record, the slowest of a hundred, in ms.
     flush_p99: f64,
     /// Rows a second, until the last is in the tables of both destinations.
@@ -184,7 +188,12 @@ fn bursts(
         add(format!("durable acknowledgements, {n} conn."), "1/s", |b| b.acknowledged);
         add(format!("pwrite + fdatasync, {n} a flush"), "1/s", |b| b.grouped);
         add(format!("… as part of the disk's, {n} conn."), "1", |b| b.acknowledged / b.grouped);
-        if n > 1 {
+        if n == 1 {
+            add("the plainest receiver, 1 conn.".to_owned(), "1/s", |b| b.plainest);
+            add("… as part of the plainest receiver's, 1 conn.".to_owned(), "1", |b| {
+                b.acknowledged / b.plainest
+            });
+        } else {
             add(format!("… times the disk's with one a flush, {n} conn."), "1", |b| {
                 b.acknowledged / b.single
             });
@@ -214,14 +223,20 @@ fn burst(
 ) -> Result<Burst> {
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, site.ports.mllp));
     let lasting = Duration::from_secs(args.burst.max(1));
-    let mut disk = |group| yardstick.run(FRAME_BYTES, group, lasting / 2);
-    let before = (disk(connections)?, disk(1)?);
+    let before = (
+        yardstick.run(FRAME_BYTES, connections, lasting / 2)?,
+        yardstick.run(FRAME_BYTES, 1, lasting / 2)?,
+        yardstick.receive("plain", lasting / 2)?.rate(),
+    );
     let begun = Instant::now();
     let outcome = Load { to, connections, lasting, pace: Duration::ZERO, run: format!("b{pair}") }.run()?;
     drained(running)?;
     let rows = outcome.acknowledged as f64 / begun.elapsed().as_secs_f64();
-    let (grouped, single) = (before.0.and(disk(connections)?), before.1.and(disk(1)?));
+    let grouped = before.0.and(yardstick.run(FRAME_BYTES, connections, lasting / 2)?);
+    let single = before.1.and(yardstick.run(FRAME_BYTES, 1, lasting / 2)?);
+    let plainest = f64::midpoint(before.2, yardstick.receive("plain", lasting / 2)?.rate());
     Ok(Burst {
+        plainest,
         acknowledged: outcome.rate(),
         answer_p99: p99_ms(&outcome.latencies),
         grouped: grouped.rate(),

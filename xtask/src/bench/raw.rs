@@ -1,11 +1,15 @@
-//! What the disk can do: the yardstick for durable acknowledgements.
+//! What disk and loopback can do: the yardsticks for durable acknowledgements.
 
 use std::fs::File;
+use std::io::{BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+
+use crate::load::{Load, Outcome, acknowledgement, read_frame};
 
 /// Written over and over, so that no write has to make the file longer: the best case of a log.
 const FILE_BYTES: u64 = 64 << 20;
@@ -51,6 +55,38 @@ impl Yardstick {
             written.elapsed = begun.elapsed();
         }
         Ok(written)
+    }
+    /// The plainest receiver there could be: one thread that reads a frame, writes it with one `pwrite` and one
+    /// `fdatasync`, and answers. It parses, encrypts, counts and delivers nothing, so what it does is the limit of
+    /// what anybody can acknowledge over one connection of this machine.
+    pub(crate) fn receive(&mut self, run: &str, lasting: Duration) -> Result<Outcome> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let to: SocketAddr = listener.local_addr()?;
+        let load = Load { to, connections: 1, lasting, pace: Duration::ZERO, run: run.to_owned() };
+        std::thread::scope(|scope| {
+            let sender = scope.spawn(move || load.run());
+            self.serve(&listener)?;
+            sender.join().unwrap_or_else(|_| bail!("the load panicked"))
+        })
+    }
+
+    /// One connection, until it ends.
+    fn serve(&mut self, listener: &TcpListener) -> Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        let mut frames = BufReader::with_capacity(64 << 10, stream.try_clone()?);
+        // The sender's end in mid-frame and between frames look alike here; its own count tells them apart.
+        while let Ok(frame) = read_frame(&mut frames) {
+            let length = u64::try_from(frame.len())?;
+            if self.at + length > FILE_BYTES {
+                self.at = 0;
+            }
+            self.file.write_all_at(&frame, self.at)?;
+            self.file.sync_data()?;
+            self.at += length;
+            stream.write_all(&acknowledgement(&frame).context("a frame without a control id")?)?;
+        }
+        Ok(())
     }
 }
 
