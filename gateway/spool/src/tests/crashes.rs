@@ -403,7 +403,7 @@ async fn check(alone: &Alone, expected: &mut Expected, what: &str) {
             Some(Got::Record(_, payload)) => {
                 assert_eq!(id_of(payload), Some(*id), "{what}: {seq} is another record");
             }
-            Some(Got::Damaged(..)) => panic!("{what}: {seq} is damaged"),
+            Some(Got::Damaged(..) | Got::Erased(..)) => panic!("{what}: {seq} cannot be read"),
             None => {
                 assert!(*seq < oldest && *seq <= expected.freed, "{what}: {seq} is lost, from {oldest} on")
             }
