@@ -114,10 +114,10 @@ impl Relay {
         });
         let ours = |e: spool::Error| e.to_string();
         let mut reader = AuditReader::new(self.spool.journal(), self.position().map_err(ours)?);
-        let mut durable = self.spool.journal().durable();
+        let durable = self.spool.journal().durable();
         let mut line = Line { stream, unsettled: None };
         loop {
-            durable.mark_unchanged();
+            let seen = *durable.borrow();
             let mut is_at_end = true;
             if line.unsettled.as_ref().is_none_or(|u| u.entries < UNSETTLED_MAX)
                 && let Some(step) = reader.next().await.map_err(ours)?
@@ -143,9 +143,7 @@ impl Relay {
             let due = line.unsettled.as_ref().map(|u| u.last + SETTLE);
             tokio::select! {
                 ended = line.ended() => return Err(ended),
-                changed = durable.changed() => if changed.is_err() {
-                    return Err("the logs are closed".to_owned());
-                },
+                _ = durable.beyond(seen) => {}
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     if let Some(unsettled) = line.unsettled.take() {
                         self.settled(unsettled.next).await.map_err(ours)?;

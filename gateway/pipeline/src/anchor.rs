@@ -139,6 +139,7 @@ impl<D: Destination> Anchor<D> {
         let mut backoff = Backoff::new(Limits::default());
         loop {
             let ended = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 ended = self.session(&stop, &mut backoff) => ended,
             };
@@ -157,6 +158,7 @@ impl<D: Destination> Anchor<D> {
             tracing::warn!(destination = %self.name, %why, "the audit log was not witnessed");
             self.board.change(&self.name, |witnessed| witnessed.failing = Some(why));
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
@@ -172,8 +174,9 @@ impl<D: Destination> Anchor<D> {
 
     async fn keep_up(&self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Ended> {
         let mut receipted = self.meet().await?;
-        let mut journal = self.spool.journal().durable();
+        let journal = self.spool.journal().durable();
         loop {
+            let mut seen = *journal.borrow();
             let tip = self.tip().await?;
             let heads = self.heads().await?;
             if tip.range != receipted.tip.range || heads != receipted.heads {
@@ -183,9 +186,10 @@ impl<D: Destination> Anchor<D> {
             let due = Instant::now() + self.pace.every;
             loop {
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return Ok(()),
                     () = tokio::time::sleep_until(due) => break,
-                    changed = journal.changed() => if changed.is_err() { return Ok(()) },
+                    now = journal.beyond(seen) => seen = now,
                 }
                 let news = self.tip().await?.range.size().saturating_sub(receipted.tip.range.size());
                 if news >= self.pace.entries {

@@ -16,6 +16,7 @@
 mod open;
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +29,7 @@ use model::{
     AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamId,
     Timestamp, codec,
 };
-use spool::{Entry, Log, Reader, Spool};
-use tokio::sync::watch;
+use spool::{Durable, Entry, Log, Reader, Spool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -124,6 +124,7 @@ impl<D: Destination> Delivery<D> {
                 }
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 () = opens => {}
                 () = tokio::time::sleep(wait) => {}
@@ -174,11 +175,19 @@ impl<D: Destination> Delivery<D> {
                 (DeliveryState::Blocked { why: error.to_string() }, None)
             }
         };
-        let wait = backoff.failed(rand::random(), retry_after);
+        let wait = backoff.failed(self.jitter(), retry_after);
         tracing::warn!(destination = %self.name, lane = %self.lane, cursor = self.cursor.seq, %state,
             retry_in_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "delivery is interrupted");
         self.gauge.set_state(state, self.clock.now());
         Some(wait)
+    }
+
+    /// Spreads the retries of gateways, destinations and lanes that failed at one moment: decided by who we are and the
+    /// microsecond it is, so that a simulation decides it too.
+    fn jitter(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.gateway, &self.name, self.lane, self.clock.now().micros()).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// So that the status can say how long the oldest record has waited, also while nothing can be sent.
@@ -200,18 +209,19 @@ impl<D: Destination> Delivery<D> {
 
     async fn deliver(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
         let log = self.spool.lane(self.lane).clone();
-        let mut durable = log.durable();
-        if !self.nature.remembers && !self.something_to_send(&mut durable, stop).await? {
+        let durable = log.durable();
+        if !self.nature.remembers && !self.something_to_send(&durable, stop).await? {
             return Ok(());
         }
         tokio::select! {
+            biased;
             () = stop.cancelled() => return Ok(()),
             opened = self.open(&log) => opened?,
         }
         self.gate.succeeded();
         let mut reader = log.reader(self.cursor.seq.saturating_add(1));
         loop {
-            if !self.something_to_send(&mut durable, stop).await? {
+            if !self.something_to_send(&durable, stop).await? {
                 return Ok(());
             }
             let Some(built) = self.build(&log, &mut reader, stop).await? else { return Ok(()) };
@@ -226,6 +236,7 @@ impl<D: Destination> Delivery<D> {
             }
             self.vouched = self.vouched.max(built.batch.last);
             let committed = tokio::select! {
+                biased;
                 sent = self.destination.send(&built.batch) => match sent {
                     Err(SendError::Rejected { seq, why }) => {
                         self.hold_rejected(&log, seq, why).await?;
@@ -247,16 +258,17 @@ impl<D: Destination> Delivery<D> {
     /// Waits until the log has more than the cursor; not so when told to stop.
     async fn something_to_send(
         &mut self,
-        durable: &mut watch::Receiver<Seq>,
+        durable: &Durable,
         stop: &CancellationToken,
     ) -> Result<bool, Ended> {
-        while *durable.borrow_and_update() <= self.cursor.seq {
+        while *durable.borrow() <= self.cursor.seq {
             // Not before that is known: who has something to send and does not reach anybody is not idle.
             self.gauge.set_state(DeliveryState::Idle, self.clock.now());
             let due = self.marks.due_in(&self.cursor).filter(|_| !self.nature.remembers);
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return Ok(false),
-                changed = durable.changed() => if changed.is_err() { return Ok(false) },
+                _ = durable.beyond(self.cursor.seq) => {}
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.mark(false).await?,
             }
         }
@@ -317,11 +329,12 @@ impl<D: Destination> Delivery<D> {
                 if next > first && over {
                     break;
                 }
-                let mut durable = log.durable();
+                let durable = log.durable();
                 let left = linger.saturating_sub(began.elapsed());
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => if next == first { return Ok(None) },
-                    changed = durable.wait_for(|d| *d >= next) => if changed.is_err() { return Ok(None) },
+                    _ = durable.beyond(next.saturating_sub(1)) => {}
                     () = tokio::time::sleep(left), if next > first => {}
                 }
                 continue;

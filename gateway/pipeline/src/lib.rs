@@ -201,6 +201,7 @@ impl<D: Destination + 'static> Pipeline<D> {
                 tracing::error!(%error, "the faults of senders could not be written");
             }
             tokio::select! {
+                biased;
                 () = tasks.wait(), if stop.is_cancelled() => break,
                 () = tokio::time::sleep(SEEN_FLUSH_EVERY) => {}
             }

@@ -14,7 +14,7 @@ use crate::config::SuiteChoice;
 use crate::disk::Disk;
 use crate::epochs::{Epochs, LASTING, NoKey};
 use crate::format::{FRAME_AAD_BYTES, FrameHeader, SegmentHeader, Suite, TAG_BYTES, Tag};
-use crate::keys::{self, KeyId};
+use crate::keys::{self, Entropy, KeyId};
 use crate::spool::JOURNAL;
 
 const IDENTITY_BYTES: usize = 32;
@@ -58,6 +58,7 @@ pub(crate) struct LogKeys {
     log: String,
     mac: Zeroizing<[u8; 32]>,
     epochs: Arc<Epochs>,
+    entropy: Arc<dyn Entropy>,
 }
 
 /// Why a header's data key cannot be had.
@@ -73,7 +74,13 @@ pub(crate) enum Locked {
 
 impl LogKeys {
     pub(crate) fn of(epochs: &Arc<Epochs>, log: &str) -> Self {
-        Self { log: log.to_owned(), mac: epochs.keys().header_mac(log), epochs: Arc::clone(epochs) }
+        let mac = epochs.keys().header_mac(log);
+        Self { log: log.to_owned(), mac, epochs: Arc::clone(epochs), entropy: Arc::new(keys::System) }
+    }
+
+    /// The same with randomness from elsewhere.
+    pub(crate) fn with_entropy(self, entropy: Arc<dyn Entropy>) -> Self {
+        Self { entropy, ..self }
     }
 
     /// The id of the ring.
@@ -88,6 +95,13 @@ impl LogKeys {
     /// The key epoch in which a segment is begun now; see [`Epochs::begin`].
     pub(crate) fn begin(&self, now: Timestamp, disk: &dyn Disk) -> Result<u64, Error> {
         if self.log == JOURNAL { Ok(LASTING) } else { self.epochs.begin(now, disk) }
+    }
+
+    /// Random bytes, for names and keys.
+    pub(crate) fn random<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// HMAC under the log's header key.
@@ -111,8 +125,8 @@ impl LogKeys {
     /// Makes a data key for a new segment, wrapped under the header's key epoch; fills in key id, wrapped key and MAC.
     pub(crate) fn create(&self, mut header: SegmentHeader) -> Result<(SegmentHeader, SegmentCipher), Error> {
         header.key_id = self.key_id();
-        header.wrap_nonce = keys::random()?;
-        let dek = Zeroizing::new(keys::random::<32>()?);
+        header.wrap_nonce = self.random()?;
+        let dek = Zeroizing::new(self.random::<32>()?);
         let identity = identity(&header);
         let mut wrapped = Zeroizing::new(Vec::with_capacity(header.wrapped.len()));
         wrapped.extend_from_slice(dek.as_slice());

@@ -1,4 +1,4 @@
-//! One thread per log that turns waiting work into durable frames.
+//! What turns a log's waiting work into durable frames: one thread a log, or a step at a time ([`Hands`]).
 //!
 //! Promise: an answer is given only when the frame is on the disk; numbers are contiguous; a batch is one
 //! `pwrite` and one `fdatasync`; there is no timer: while one batch is being synced the next one gathers.
@@ -34,18 +34,27 @@ use crate::format::{
 use crate::index::push_mark;
 use crate::inner::{Inner, Pin};
 use crate::log::LogState;
+use crate::outside::Hands;
 use crate::queue::{Done, Item, Next, Work};
 use crate::table::{Segment, segment_path};
 
-/// Starts the committer of a log.
-pub(crate) fn start(log: Arc<Inner>, chain: Previous, next_segment: u64) -> Result<JoinHandle<()>, Error> {
+/// Starts the committer of a log; says which thread it has, if it has one.
+pub(crate) fn start(
+    log: Arc<Inner>,
+    chain: Previous,
+    next_segment: u64,
+) -> Result<Option<JoinHandle<()>>, Error> {
     let name = format!("spool-{}", log.name);
     let last_seq = log.table().last;
+    let hands = log.hands.clone();
+    let mut committer = Committer { log, chain, next_segment, last_seq, active: None, buffer: Vec::new() };
+    if let Hands::Stepped(stepper) = hands {
+        stepper.employ(committer);
+        return Ok(None);
+    }
     std::thread::Builder::new()
         .name(name)
         .spawn(move || {
-            let mut committer =
-                Committer { log, chain, next_segment, last_seq, active: None, buffer: Vec::new() };
             let ended = catch_unwind(AssertUnwindSafe(|| committer.run()));
             if ended.is_err() {
                 tracing::error!(log = committer.log.name, "the committer failed; the log takes nothing more");
@@ -53,10 +62,11 @@ pub(crate) fn start(log: Arc<Inner>, chain: Previous, next_segment: u64) -> Resu
             }
             committer.log.queue.abandon();
         })
+        .map(Some)
         .map_err(|e| Error::io("start a thread for", Path::new("the spool"), e))
 }
 
-struct Committer {
+pub(crate) struct Committer {
     log: Arc<Inner>,
     /// The end of what is durable, as the next header states it.
     chain: Previous,
@@ -99,16 +109,37 @@ enum Placed {
 
 impl Committer {
     fn run(&mut self) {
-        loop {
-            match self.log.queue.next() {
-                Next::Commit(items) => self.commit(items),
-                Next::Move(asked) => drop(asked.send(self.move_on())),
-                Next::Stop { should_seal } => {
-                    if should_seal {
-                        self.close();
-                    }
-                    return;
+        while self.turn(self.log.queue.next()) {}
+    }
+
+    /// Does what waits and returns. Says whether there was anything.
+    pub(crate) fn work_off(&mut self) -> bool {
+        let mut worked = false;
+        while let Some(next) = self.log.queue.try_next() {
+            worked = true;
+            if !self.turn(next) {
+                break;
+            }
+        }
+        worked
+    }
+
+    /// Whether there may be another.
+    fn turn(&mut self, next: Next) -> bool {
+        match next {
+            Next::Commit(items) => {
+                self.commit(items);
+                true
+            }
+            Next::Move(asked) => {
+                drop(asked.send(self.move_on()));
+                true
+            }
+            Next::Stop { should_seal } => {
+                if should_seal {
+                    self.close();
                 }
+                false
             }
         }
     }
@@ -402,7 +433,7 @@ impl Committer {
         let number = active.number;
         if draft.last_seq != self.last_seq {
             self.last_seq = draft.last_seq;
-            self.log.durable.send_replace(draft.last_seq);
+            self.log.durable.set(draft.last_seq);
         }
         self.log.set_health(LogState::Ready);
         for (item, placed) in items.into_iter().zip(draft.placed) {

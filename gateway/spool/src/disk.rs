@@ -11,7 +11,10 @@ use rustix::fs::FallocateFlags;
 const ZEROS_BYTES: usize = 1 << 20;
 
 /// What changes the disk. Readers read by themselves.
-pub(crate) trait Disk: Send + Sync + fmt::Debug {
+///
+/// # Errors
+/// The system's, in all of these.
+pub trait Disk: Send + Sync + fmt::Debug {
     /// Writes all bytes at an offset.
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// `fdatasync`.
@@ -32,7 +35,7 @@ pub(crate) trait Disk: Send + Sync + fmt::Debug {
 
 /// The disk.
 #[derive(Debug)]
-pub(crate) struct RealDisk;
+pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {

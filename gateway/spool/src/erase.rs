@@ -209,7 +209,7 @@ impl Spool {
         self.epochs.leave(epoch, self.clock.now(), &*self.disk)?;
         for log in self.logs().iter().filter(|log| log.name() != JOURNAL) {
             if log.0.table().newest_key_epoch() == Some(epoch) {
-                log.0.queue.move_on()?;
+                log.0.move_on()?;
             }
         }
         // Nothing is added to it any more. What came in meanwhile counts.

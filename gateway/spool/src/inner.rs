@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use model::{Clock, Seq, StreamEpoch, Timestamp};
-use tokio::sync::watch;
 
+use crate::Error;
 use crate::cipher::LogKeys;
 use crate::disk::Disk;
 use crate::format::{FOOTER_RESERVE_BYTES, SegmentHeader, Suite};
@@ -20,9 +20,10 @@ use crate::identity::Identity;
 use crate::keeper::{Chore, Chores};
 use crate::log::LogState;
 use crate::open::{Opened, Opening, open_segment};
+use crate::outside::Hands;
 use crate::queue::Queue;
 use crate::table::{Table, segment_path};
-use crate::{Error, keys};
+use crate::tail::Durable;
 
 const SPARE: &str = "spare";
 const NEXT: &str = "next";
@@ -54,9 +55,10 @@ pub(crate) struct Inner {
     pub(crate) suite: Suite,
     pub(crate) limits: Limits,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) hands: Hands,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) queue: Queue,
-    pub(crate) durable: watch::Sender<Seq>,
+    pub(crate) durable: Durable,
     pub(crate) damaged: AtomicU64,
     /// Index of this log among the keeper's.
     pub(crate) index: usize,
@@ -88,6 +90,7 @@ pub(crate) struct Parts {
     pub(crate) suite: Suite,
     pub(crate) limits: Limits,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) hands: Hands,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) index: usize,
     pub(crate) chores: Chores,
@@ -106,8 +109,9 @@ impl Inner {
             limits: parts.limits,
             disk: parts.disk,
             clock: parts.clock,
-            queue: Queue::new(),
-            durable: watch::Sender::new(table.last),
+            queue: Queue::new(parts.hands.bell(parts.index)),
+            hands: parts.hands,
+            durable: Durable::new(table.last),
             damaged: AtomicU64::new(0),
             index: parts.index,
             chores: parts.chores,
@@ -184,9 +188,16 @@ impl Inner {
         self.change_identity(|identity| identity.epoch = identity.epoch.max(epoch.get()))
     }
 
+    /// Has the log begin a segment in the newest key epoch, unless it is in one. Blocks.
+    pub(crate) fn move_on(&self) -> Result<(), Error> {
+        let answer = self.queue.ask_to_move()?;
+        self.hands.hurry(self.index);
+        answer.recv().unwrap_or(Err(Error::Stopping))
+    }
+
     /// Another incarnation in the next epoch: for a log that may have forgotten numbers it gave out.
     pub(crate) fn renew(&self) -> Result<(), Error> {
-        let incarnation = keys::random()?;
+        let incarnation = self.keys.random()?;
         self.change_identity(|identity| {
             identity.incarnation = incarnation;
             identity.epoch = identity.epoch.saturating_add(1);
@@ -195,7 +206,7 @@ impl Inner {
 
     /// The same, where it still has this one.
     pub(crate) fn renew_of(&self, incarnation: &str) -> Result<bool, Error> {
-        let renewed = keys::random()?;
+        let renewed = self.keys.random()?;
         let mut is_so = false;
         self.change_identity(|identity| {
             if hex::encode(identity.incarnation) == incarnation {

@@ -1,4 +1,4 @@
-//! One thread that does what no record should wait for: it fills spare segments with zeros and frees delivered
+//! What no record should wait for, done by one thread or a step at a time ([`Hands`]): it fills spare segments with zeros and frees delivered
 //! ones. And the clock by which delivered segments age.
 //!
 //! **The retention clock** only runs while the spool is open, and no step of the wall clock moves it by more
@@ -15,9 +15,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use model::Timestamp;
+use tokio::sync::Notify;
 
 use crate::Error;
 use crate::inner::Inner;
+use crate::outside::Hands;
 use crate::table::Table;
 
 /// Most the retention clock moves between two looks at the wall clock.
@@ -37,48 +39,94 @@ pub(crate) enum Chore {
 
 /// The way to the keeper. Never blocks; a chore that finds no room is asked for again later.
 #[derive(Debug, Clone)]
-pub(crate) struct Chores(SyncSender<Chore>);
+pub(crate) struct Chores {
+    sender: SyncSender<Chore>,
+    /// Rung beside, where the keeper has no thread of its own.
+    bell: Option<Arc<Notify>>,
+}
 
 impl Chores {
-    pub(crate) fn new() -> (Self, Receiver<Chore>) {
+    pub(crate) fn new(bell: Option<Arc<Notify>>) -> (Self, Receiver<Chore>) {
         let (sender, receiver) = sync_channel(CHORES_MAX);
-        (Self(sender), receiver)
+        (Self { sender, bell }, receiver)
     }
 
     /// Whether it was taken.
     pub(crate) fn ask(&self, chore: Chore) -> bool {
-        self.0.try_send(chore).is_ok()
+        let taken = self.sender.try_send(chore).is_ok();
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
+        taken
     }
 
     /// Waits until the keeper takes note.
     pub(crate) fn stop(&self) {
         // An error means that it is gone already.
-        drop(self.0.send(Chore::Stop));
+        drop(self.sender.send(Chore::Stop));
     }
 }
 
-/// Starts the keeper of these logs.
-pub(crate) fn start(logs: Vec<Arc<Inner>>, chores: Receiver<Chore>) -> Result<JoinHandle<()>, Error> {
+/// Starts the keeper of these logs; says which thread it has, if it has one.
+pub(crate) fn start(
+    hands: &Hands,
+    logs: Vec<Arc<Inner>>,
+    chores: Receiver<Chore>,
+) -> Result<Option<JoinHandle<()>>, Error> {
+    let keeper = Keeper { logs, chores };
+    if let Hands::Stepped(stepper) = hands {
+        stepper.entrust(keeper);
+        return Ok(None);
+    }
     std::thread::Builder::new()
         .name("spool-keeper".to_owned())
         .spawn(move || {
-            while let Ok(chore) = chores.recv() {
-                match chore {
-                    Chore::Stop => break,
-                    Chore::Spare(log) => {
-                        if let Some(log) = logs.get(log) {
-                            prepare(log);
-                        }
-                    }
-                    Chore::Free(log) => {
-                        if let Some(log) = logs.get(log) {
-                            free(log);
-                        }
-                    }
+            while let Ok(chore) = keeper.chores.recv() {
+                if !keeper.turn(&chore) {
+                    break;
                 }
             }
         })
+        .map(Some)
         .map_err(|e| Error::io("start a thread for", Path::new("the spool"), e))
+}
+
+/// See the module.
+pub(crate) struct Keeper {
+    logs: Vec<Arc<Inner>>,
+    chores: Receiver<Chore>,
+}
+
+impl Keeper {
+    /// Does the chores that wait and returns. Says whether there were any.
+    pub(crate) fn work_off(&self) -> bool {
+        let mut worked = false;
+        while let Ok(chore) = self.chores.try_recv() {
+            worked = true;
+            if !self.turn(&chore) {
+                break;
+            }
+        }
+        worked
+    }
+
+    /// Whether there may be another.
+    fn turn(&self, chore: &Chore) -> bool {
+        match chore {
+            Chore::Stop => return false,
+            Chore::Spare(log) => {
+                if let Some(log) = self.logs.get(*log) {
+                    prepare(log);
+                }
+            }
+            Chore::Free(log) => {
+                if let Some(log) = self.logs.get(*log) {
+                    free(log);
+                }
+            }
+        }
+        true
+    }
 }
 
 fn prepare(log: &Inner) {

@@ -53,6 +53,7 @@ mod locked;
 mod log;
 mod offline;
 mod open;
+mod outside;
 mod queue;
 mod reader;
 mod recover;
@@ -60,21 +61,25 @@ mod scan;
 mod spool;
 mod state;
 mod table;
+mod tail;
 mod verify;
 
 pub use config::{Config, SuiteChoice};
+pub use disk::{Disk, RealDisk};
 pub use erase::{EpochStatus, Erasure, KeyStatus, key_status};
 pub use error::Error;
 pub use journal::{
     Audit, AuditCheck, AuditFinding, AuditReader, AuditRecord, AuditStep, AuditTip, audit_signer, check_audit,
 };
 pub use keys::provider::{Protection, SecretSource};
-pub use keys::{Keys, RootKey, forbid_core_dumps, write_private};
+pub use keys::{Entropy, Keys, RootKey, forbid_core_dumps, write_private};
 pub use log::{Appender, Log, LogStat, LogState};
 pub use offline::{keys_for_reading, open_for_reading};
+pub use outside::{Hands, LOGS, Outside, Stepper};
 pub use reader::{Entry, Payload, Reader, Record};
 pub use spool::Spool;
-pub use state::{KEY_BYTES_MAX, Pair, State, Table, VALUE_BYTES_MAX, WriteBatch};
+pub use state::{KEY_BYTES_MAX, Pair, Shelf, State, Table, VALUE_BYTES_MAX, Write, WriteBatch};
+pub use tail::{Durable, Seen};
 pub use verify::{FINDINGS_MAX, Fault, Finding, LogReport, SpoolStat, VerifyReport, stat, verify};
 
 #[cfg(test)]

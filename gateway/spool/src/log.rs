@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use model::{Seq, StreamEpoch, Timestamp};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+use crate::Error;
 use crate::format::{ChunkBody, ChunkRef, Chunked, INLINE_BYTES, META_BYTES_MAX, Stored};
 use crate::inner::{Inner, Pin};
 use crate::keeper::Chore;
 use crate::queue::{Done, Work};
 use crate::reader::{Entry, Reader};
-use crate::{Error, keys};
+use crate::tail::Durable;
 
 const UNEXPECTED: Error = Error::Internal("the committer answered another question");
 
@@ -143,7 +144,9 @@ impl Log {
             return Err(too_large("record", payload.len() as u64, INLINE_BYTES as u64));
         }
         self.admit()?;
-        recorded(self.0.queue.run_blocking(self.inline(meta, payload)?)?)
+        let answer = self.0.queue.submit_blocking(self.inline(meta, payload)?)?;
+        self.0.hands.hurry(self.0.index);
+        recorded(answer.recv().unwrap_or(Err(Error::Stopping))?)
     }
 
     fn inline(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Work, Error> {
@@ -159,8 +162,8 @@ impl Log {
     }
 
     /// Follows the last durable number; 0 while there is none.
-    pub fn durable(&self) -> watch::Receiver<Seq> {
-        self.0.durable.subscribe()
+    pub fn durable(&self) -> Durable {
+        self.0.durable.clone()
     }
 
     /// The oldest number that is retained; one after the last durable when there is none.
@@ -179,7 +182,7 @@ impl Log {
     /// [`Error::Freed`] when it is not retained any more; [`Error::Io`].
     pub async fn get(&self, seq: Seq) -> Result<Option<Entry>, Error> {
         let log = Arc::clone(&self.0);
-        crate::reader::off_runtime(move || crate::reader::get(&log, seq)).await
+        self.0.hands.off_runtime(move || crate::reader::get(&log, seq)).await
     }
 
     /// The same for a thread that may block.
@@ -320,7 +323,7 @@ impl Appender {
         let large = match &mut self.large {
             Some(large) => large,
             none => none.insert(Large {
-                object: keys::random()?,
+                object: self.log.0.keys.random()?,
                 refs: Vec::new(),
                 pins: Vec::new(),
                 on_its_way: None,

@@ -12,6 +12,7 @@ use crate::format::{SegmentHeader, Suite};
 use crate::inner::{Inner, Parts};
 use crate::keeper::Chores;
 use crate::keys::ring::KEYS_DIR;
+use crate::outside::Hands;
 use crate::recover::{Owner, recover};
 use crate::spool::{LOG_NAMES, gateway_hash, limits, log_dir};
 use crate::{Config, Error, Keys, Log, RootKey};
@@ -49,7 +50,7 @@ pub fn open_for_reading(
         Error::io("find a log in", &dir, std::io::Error::from(std::io::ErrorKind::NotFound))
     })?;
     let config = Config::default();
-    let (chores, _nobody_asks) = Chores::new();
+    let (chores, _nobody_asks) = Chores::new(None);
     let parts = Parts {
         name,
         dir,
@@ -57,6 +58,7 @@ pub fn open_for_reading(
         suite: Suite::choose(config.suite),
         limits: limits(&config, name),
         disk: Arc::new(RealDisk),
+        hands: Hands::Threads,
         clock,
         index: 0,
         chores,

@@ -5,11 +5,11 @@
 //! count too. The blocking door takes no permit; it is for the few that must not wait for a runtime (audit).
 
 use std::collections::VecDeque;
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use model::Seq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::Error;
 use crate::format::{
@@ -87,6 +87,24 @@ struct Waiting {
     should_seal: bool,
 }
 
+impl Waiting {
+    /// What one flush should carry.
+    fn take(&mut self) -> Next {
+        let mut bytes = 0;
+        let mut count = 0;
+        for item in &self.items {
+            let more = item.work.frame_bytes();
+            if count > 0 && (count >= COMMIT_RECORDS_MAX || bytes + more > COMMIT_BYTES_MAX) {
+                break;
+            }
+            bytes += more;
+            count += 1;
+        }
+        let rest = self.items.split_off(count);
+        Next::Commit(std::mem::replace(&mut self.items, rest))
+    }
+}
+
 /// What the committer is to do next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -102,12 +120,15 @@ pub(crate) enum Next {
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
     ready: Condvar,
+    /// Rung beside, where the committer has no thread of its own.
+    bell: Option<Arc<Notify>>,
     room: Arc<Semaphore>,
 }
 
 impl Queue {
-    pub(crate) fn new() -> Self {
-        Self { waiting: Mutex::default(), ready: Condvar::new(), room: Arc::new(Semaphore::new(QUEUE_BYTES)) }
+    pub(crate) fn new(bell: Option<Arc<Notify>>) -> Self {
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        Self { waiting: Mutex::default(), ready: Condvar::new(), bell, room }
     }
 
     /// Waits for room, puts the work in and waits for the answer. Cancelled after the work went in, it stays
@@ -126,14 +147,14 @@ impl Queue {
     }
 
     /// The same for a thread that may block.
-    pub(crate) fn run_blocking(&self, work: Work) -> Result<Done, Error> {
+    pub(crate) fn submit_blocking(&self, work: Work) -> Result<Receiver<Result<Done, Error>>, Error> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         self.push(Item { work, reply: Reply::Thread(sender), permit: None })?;
-        receiver.recv().unwrap_or(Err(Error::Stopping))
+        Ok(receiver)
     }
 
     /// Has the log begin a segment in the newest key epoch, unless it is in one.
-    pub(crate) fn move_on(&self) -> Result<(), Error> {
+    pub(crate) fn ask_to_move(&self) -> Result<Receiver<Result<(), Error>>, Error> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let mut waiting = self.lock();
         if waiting.is_stopping {
@@ -142,7 +163,10 @@ impl Queue {
         waiting.moves.push(sender);
         drop(waiting);
         self.ready.notify_one();
-        receiver.recv().unwrap_or(Err(Error::Stopping))
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
+        Ok(receiver)
     }
 
     fn push(&self, item: Item) -> Result<(), Error> {
@@ -153,6 +177,9 @@ impl Queue {
         waiting.items.push_back(item);
         drop(waiting);
         self.ready.notify_one();
+        if let Some(bell) = &self.bell {
+            bell.notify_one();
+        }
         Ok(())
     }
 
@@ -205,18 +232,19 @@ impl Queue {
                 break;
             }
         }
-        let mut bytes = 0;
-        let mut count = 0;
-        for item in &waiting.items {
-            let more = item.work.frame_bytes();
-            if count > 0 && (count >= COMMIT_RECORDS_MAX || bytes + more > COMMIT_BYTES_MAX) {
-                break;
-            }
-            bytes += more;
-            count += 1;
+        waiting.take()
+    }
+
+    /// The same without waiting: `None` when there is nothing to do.
+    pub(crate) fn try_next(&self) -> Option<Next> {
+        let mut waiting = self.lock();
+        if !waiting.items.is_empty() {
+            return Some(waiting.take());
         }
-        let rest = waiting.items.split_off(count);
-        Next::Commit(std::mem::replace(&mut waiting.items, rest))
+        if let Some(asked) = waiting.moves.pop() {
+            return Some(Next::Move(asked));
+        }
+        waiting.is_stopping.then_some(Next::Stop { should_seal: waiting.should_seal })
     }
 
     #[cfg(test)]

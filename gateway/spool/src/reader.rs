@@ -149,8 +149,9 @@ impl Payload {
         match &self.0 {
             Kept::Here(bytes) => Ok(if index == 0 { bytes.clone() } else { Bytes::new() }),
             Kept::OnDisk { log, seq, chunked } => {
+                let hands = log.hands.clone();
                 let (log, seq, chunked) = (Arc::clone(log), *seq, Arc::clone(chunked));
-                off_runtime(move || read_chunk(&log, seq, &chunked, index)).await
+                hands.off_runtime(move || read_chunk(&log, seq, &chunked, index)).await
             }
         }
     }
@@ -194,13 +195,6 @@ fn is_mounted(log: &Inner) -> bool {
     log.dir.join(crate::identity::FILE_NAME).exists()
 }
 
-/// Runs what blocks on a thread that may.
-pub(crate) async fn off_runtime<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::Internal("a reading thread failed")))
-}
-
 /// Reads a log in order. Cancel safe: a cancelled [`Reader::next`] loses nothing.
 #[derive(Debug)]
 pub struct Reader {
@@ -239,7 +233,7 @@ impl Reader {
                 return Ok(None);
             }
             let (log, next, cursor) = (Arc::clone(&self.log), self.next, self.cursor.take());
-            let (ahead, cursor) = off_runtime(move || read_ahead(&log, next, cursor)).await?;
+            let (ahead, cursor) = self.log.hands.off_runtime(move || read_ahead(&log, next, cursor)).await?;
             self.ahead = ahead;
             self.cursor = cursor;
         }

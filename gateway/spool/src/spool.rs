@@ -11,7 +11,7 @@ use model::{AuditSink, Clock, Lane, Slug};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::cipher::LogKeys;
-use crate::disk::{Disk, RealDisk};
+use crate::disk::Disk;
 use crate::epochs::Epochs;
 use crate::format::{SegmentHeader, Suite};
 use crate::identity::Identity;
@@ -19,15 +19,16 @@ use crate::inner::{Inner, Limits, Parts, make_dir};
 use crate::journal::Audit;
 use crate::keeper::Chores;
 use crate::keys::ring::KEYS_DIR;
+use crate::outside::{Hands, LOGS, Outside};
 use crate::recover::{Owner, Recovered, recover};
-use crate::{Config, Error, Keys, Log, RootKey, State, committer, keeper, keys, reader};
+use crate::{Config, Error, Keys, Log, RootKey, State, committer, keeper};
 
 const LOCK_FILE: &str = "lock";
 const LOGS_DIR: &str = "logs";
 const STATE_DIR: &str = "state";
 
 /// The logs of a spool, as their directories are called; lanes first, most urgent first.
-pub(crate) const LOG_NAMES: [&str; 5] = ["urgent", "clinical", "bulk", "held", "journal"];
+pub(crate) const LOG_NAMES: [&str; LOGS] = ["urgent", "clinical", "bulk", "held", "journal"];
 
 /// The log whose key epoch is never erased.
 pub(crate) const JOURNAL: &str = "journal";
@@ -40,12 +41,13 @@ pub(crate) fn log_dir(dir: &Path, name: &str) -> PathBuf {
 /// The spool: one log per lane, the held log, the journal, and the state store. One process has it open.
 #[derive(Debug)]
 pub struct Spool {
-    logs: [Log; 5],
+    logs: [Log; LOGS],
     state: State,
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     audit: Arc<Audit>,
+    hands: Hands,
     chores: Chores,
     threads: Vec<JoinHandle<()>>,
     /// Held until everything is closed.
@@ -72,18 +74,24 @@ impl Spool {
         gateway: &Slug,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        Self::open_on(dir, config, root, gateway, clock, Arc::new(RealDisk))
+        config.check()?;
+        Self::open_on(dir, config, root, gateway, clock, Outside::real())
     }
 
-    pub(crate) fn open_on(
+    /// The same on a world of the caller's. The ranges of the configuration are not checked: a simulation needs
+    /// segments smaller than a disk wants.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_on(
         dir: &Path,
         config: &Config,
         root: RootKey,
         gateway: &Slug,
         clock: Arc<dyn Clock>,
-        disk: Arc<dyn Disk>,
+        outside: Outside,
     ) -> Result<Self, Error> {
-        config.check()?;
+        let Outside { disk, hands, state, entropy } = outside;
         let lock = lock(dir, &*disk)?;
         let gateway = gateway_hash(gateway);
         // First look at everything, then change anything.
@@ -91,7 +99,7 @@ impl Spool {
         let epochs = Arc::new(epochs);
         let mut found = Vec::new();
         for name in LOG_NAMES {
-            let log_keys = LogKeys::of(&epochs, name);
+            let log_keys = LogKeys::of(&epochs, name).with_entropy(Arc::clone(&entropy));
             let owner = Owner { keys: &log_keys, gateway, log: SegmentHeader::log_name(name) };
             let recovered = recover(&log_dir(dir, name), &owner, &*disk)?;
             found.push((name, log_keys, recovered));
@@ -104,8 +112,11 @@ impl Spool {
         if !is_complete {
             epochs.keep(&*disk)?;
         }
-        let state = State::open(&dir.join(STATE_DIR))?;
-        let (chores, asked) = Chores::new();
+        let state = match state {
+            Some(shelf) => State::on(shelf, hands.clone())?,
+            None => State::open(&dir.join(STATE_DIR))?,
+        };
+        let (chores, asked) = Chores::new(hands.bell(LOGS));
         let mut logs = Vec::new();
         let mut threads = Vec::new();
         for (index, (name, log_keys, recovered)) in found.into_iter().enumerate() {
@@ -116,6 +127,7 @@ impl Spool {
                 suite: Suite::choose(config.suite),
                 limits: limits(config, name),
                 disk: Arc::clone(&disk),
+                hands: hands.clone(),
                 clock: Arc::clone(&clock),
                 index,
                 chores: chores.clone(),
@@ -123,17 +135,17 @@ impl Spool {
             let (chain, next_segment) = (recovered.chain, recovered.next_segment);
             let inner = Arc::new(begin(parts, recovered, gateway)?);
             inner.tidy();
-            threads.push(committer::start(Arc::clone(&inner), chain, next_segment)?);
+            threads.extend(committer::start(Arc::clone(&inner), chain, next_segment)?);
             logs.push(Log(inner));
         }
         let inners = logs.iter().map(|log| Arc::clone(&log.0)).collect();
-        threads.push(keeper::start(inners, asked)?);
-        let logs: [Log; 5] = logs.try_into().map_err(|_| Error::Internal("five logs"))?;
+        threads.extend(keeper::start(&hands, inners, asked)?);
+        let logs: [Log; LOGS] = logs.try_into().map_err(|_| Error::Internal("five logs"))?;
         let audit = Audit::new(logs[4].clone());
         if let Err(error) = epochs.retire(&*disk) {
             tracing::warn!(%error, "keys of epochs whose records were freed are not destroyed yet");
         }
-        Ok(Self { logs, state, epochs, disk, clock, audit, chores, threads, _lock: lock })
+        Ok(Self { logs, state, epochs, disk, clock, audit, hands, chores, threads, _lock: lock })
     }
 
     /// The log of a lane.
@@ -159,7 +171,7 @@ impl Spool {
     }
 
     /// All logs, lanes first.
-    pub const fn logs(&self) -> &[Log; 5] {
+    pub const fn logs(&self) -> &[Log; LOGS] {
         &self.logs
     }
 
@@ -193,11 +205,13 @@ impl Spool {
             log.0.queue.stop(true);
         }
         let synced = self.state.sync().await;
-        reader::off_runtime(move || {
-            self.join();
-            Ok(())
-        })
-        .await?;
+        let hands = self.hands.clone();
+        hands
+            .off_runtime(move || {
+                self.join();
+                Ok(())
+            })
+            .await?;
         synced
     }
 
@@ -205,7 +219,10 @@ impl Spool {
         for log in &self.logs {
             log.0.queue.stop(false);
         }
-        self.chores.stop();
+        match &self.hands {
+            Hands::Threads => self.chores.stop(),
+            Hands::Stepped(stepper) => stepper.dismiss(),
+        }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a thread of the spool failed");
@@ -273,7 +290,7 @@ pub(crate) fn begin(parts: Parts, recovered: Recovered, gateway: [u8; 32]) -> Re
             key_id: parts.keys.key_id(),
             gateway,
             log: SegmentHeader::log_name(parts.name),
-            incarnation: keys::random()?,
+            incarnation: parts.keys.random()?,
             epoch: 1,
             floor: 0,
             head_segment: 0,
@@ -285,7 +302,7 @@ pub(crate) fn begin(parts: Parts, recovered: Recovered, gateway: [u8; 32]) -> Re
             log = parts.name,
             "the end of the log is lost: it takes a new incarnation and the next epoch"
         );
-        identity.incarnation = keys::random()?;
+        identity.incarnation = parts.keys.random()?;
         identity.epoch = identity.epoch.saturating_add(1);
         identity.head_segment = recovered.table.iter().last().map_or(0, |s| s.number);
     }

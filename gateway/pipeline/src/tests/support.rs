@@ -280,7 +280,7 @@ pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<L
     }
 }
 
-fn open(dir: &Path) -> (Spool, Arc<dyn Clock>) {
+fn open(dir: &Path, outside: spool::Outside) -> (Spool, Arc<dyn Clock>) {
     let keys = RootKey::from_file(&dir.join("root.key"), true).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
     let config = spool::Config {
@@ -292,13 +292,14 @@ fn open(dir: &Path) -> (Spool, Arc<dyn Clock>) {
         journal_bytes_max: 8 << 20,
         ..spool::Config::default()
     };
-    let spool = Spool::open(&dir.join("spool"), &config, keys, &slug("ward-3"), Arc::clone(&clock)).unwrap();
+    let dir = dir.join("spool");
+    let spool = Spool::open_on(&dir, &config, keys, &slug("ward-3"), Arc::clone(&clock), outside).unwrap();
     (spool, clock)
 }
 
 /// The logs and the state store alone.
 pub(crate) fn open_spool(dir: &Path) -> Spool {
-    open(dir).0
+    open(dir, spool::Outside::real()).0
 }
 
 /// What the intake said; a test need not look at it.
@@ -317,7 +318,16 @@ pub(super) struct TestBox {
 
 impl TestBox {
     pub(super) async fn start(dir: &Path, feeds: Vec<Feed>, routes: Vec<Route<Landing>>) -> Self {
-        let (spool, clock) = open(dir);
+        Self::start_on(dir, feeds, routes, spool::Outside::real()).await
+    }
+
+    pub(super) async fn start_on(
+        dir: &Path,
+        feeds: Vec<Feed>,
+        routes: Vec<Route<Landing>>,
+        outside: spool::Outside,
+    ) -> Self {
+        let (spool, clock) = open(dir, outside);
         let profiles = Arc::new(Catalogue::builtin().unwrap());
         let pipeline =
             Pipeline::build(slug("ward-3"), Arc::new(spool), clock, profiles, feeds, routes).await.unwrap();

@@ -244,10 +244,29 @@ pub(crate) fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
+/// Where randomness comes from: data keys, nonces of wrapped keys, names of logs.
+pub trait Entropy: Send + Sync + fmt::Debug {
+    /// Fills all of it.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: there is none.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), Error>;
+}
+
+/// The generator of the cryptographic library, seeded by the operating system.
+#[derive(Debug)]
+pub(crate) struct System;
+
+impl Entropy for System {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
+        rand::fill(bytes).map_err(|_| Error::Internal("no random bytes"))
+    }
+}
+
 /// Random bytes from the operating system's seeded generator.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
-    rand::fill(&mut bytes).map_err(|_| Error::Internal("no random bytes"))?;
+    System.fill(&mut bytes)?;
     Ok(bytes)
 }
 

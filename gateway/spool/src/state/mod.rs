@@ -25,16 +25,20 @@
 //! full disk, and made again when there is room.
 
 mod opening;
+mod shelf;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use self::shelf::{Shelf, Write};
+
 use self::opening::{ID_KEY, open_or_begin_anew, read_marker};
+use self::shelf::{OnSled, pairs};
 use crate::disk::{self, Disk as _, RealDisk};
-use crate::reader::off_runtime;
+use crate::outside::Hands;
 use crate::{Error, keys};
 
 /// Longest key, in bytes.
@@ -125,12 +129,9 @@ impl WriteBatch {
 pub struct State(Arc<Store>);
 
 struct Store {
-    db: sled::Db,
-    /// A descriptor of our own for sled's file.
-    file: File,
-    ballast: PathBuf,
+    shelf: Arc<dyn Shelf>,
+    hands: Hands,
     counts: Mutex<Counts>,
-    was_lost: bool,
     written: AtomicU64,
     synced: AtomicU64,
     has_failed: AtomicBool,
@@ -157,7 +158,7 @@ impl Counts {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("was_lost", &self.0.was_lost).finish_non_exhaustive()
+        f.debug_struct("State").field("was_lost", &self.was_lost()).finish_non_exhaustive()
     }
 }
 
@@ -168,28 +169,28 @@ impl State {
         let marker = dir.with_extension("id");
         let id = read_marker(&marker)?;
         let (db, was_lost) = open_or_begin_anew(dir, &ballast, id.as_deref())?;
-        let path = dir.join("db");
-        // Read and write: some file systems sync only through a descriptor that may write.
-        let file =
-            File::options().read(true).write(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
+        let shelf = OnSled::new(dir, db, was_lost)?;
         for made in [dir, dir.parent().unwrap_or(dir)] {
             RealDisk.sync_dir(made).map_err(|e| Error::io("sync", made, e))?;
         }
-        let counts = count(&db)?;
-        let state = Self(Arc::new(Store {
-            db,
-            file,
-            ballast,
+        let state = Self::on(Arc::new(shelf), Hands::Threads)?;
+        state.0.mark(&marker, id)?;
+        keep_ballast(&ballast);
+        Ok(state)
+    }
+
+    /// On a shelf of the caller's.
+    pub(crate) fn on(shelf: Arc<dyn Shelf>, hands: Hands) -> Result<Self, Error> {
+        let counts = count(&*shelf)?;
+        Ok(Self(Arc::new(Store {
+            shelf,
+            hands,
             counts: Mutex::new(counts),
-            was_lost,
             written: AtomicU64::new(1),
             synced: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
             gate: tokio::sync::Mutex::new(()),
-        }));
-        state.0.mark(&marker, id)?;
-        state.0.keep_ballast();
-        Ok(state)
+        })))
     }
 
     /// The value of a key.
@@ -197,8 +198,7 @@ impl State {
     /// # Errors
     /// [`Error::State`].
     pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let value = self.0.db.get(table.key(key)).map_err(|e| failed("read", &e))?;
-        Ok(value.map(|v| v.to_vec()))
+        self.0.shelf.get(&table.key(key))
     }
 
     /// Sets a key. Durable after the next [`State::sync`].
@@ -228,9 +228,9 @@ impl State {
     pub fn write(&self, batch: WriteBatch) -> Result<(), Error> {
         let mut counts = self.0.counts();
         let mut after = *counts;
-        let mut writes = sled::Batch::default();
+        let mut writes: Vec<Write> = Vec::with_capacity(batch.0.len());
         for (key, (table, value)) in batch.0 {
-            let is_there = self.0.db.contains_key(&key).map_err(|e| failed("read", &e))?;
+            let is_there = self.0.shelf.get(&key)?.is_some();
             let count = after.of(table);
             match value {
                 Some(value) => {
@@ -240,15 +240,15 @@ impl State {
                     if !is_there && *count > table.keys_max() {
                         return Err(Error::StateFull { table });
                     }
-                    writes.insert(key, value);
+                    writes.push((key, Some(value)));
                 }
                 None => {
                     *count = count.saturating_sub(u64::from(is_there));
-                    writes.remove(key);
+                    writes.push((key, None));
                 }
             }
         }
-        self.0.db.apply_batch(writes).map_err(|e| failed("write", &e))?;
+        self.0.shelf.apply(writes)?;
         *counts = after;
         drop(counts);
         self.0.written.fetch_add(1, Ordering::AcqRel);
@@ -274,15 +274,7 @@ impl State {
             start.push(0);
         }
         let start = start.max(full.clone());
-        let mut pairs = Vec::new();
-        for pair in self.0.db.range(start..) {
-            let (key, value) = pair.map_err(|e| failed("read", &e))?;
-            if pairs.len() >= limit || !key.starts_with(&full) {
-                break;
-            }
-            pairs.push((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()));
-        }
-        Ok(pairs)
+        pairs(&*self.0.shelf, &full, &start, limit)
     }
 
     /// How many keys a table has.
@@ -307,12 +299,12 @@ impl State {
             return Ok(());
         }
         let store = Arc::clone(&self.0);
-        off_runtime(move || store.barrier()).await
+        self.0.hands.off_runtime(move || store.barrier()).await
     }
 
     /// The store did not open, was moved aside and begun anew: rebuild what it held.
     pub fn was_lost(&self) -> bool {
-        self.0.was_lost
+        self.0.shelf.was_lost()
     }
 }
 
@@ -327,11 +319,7 @@ impl Store {
             return Err(Error::State { what: "sync", problem: FAILED.into() });
         }
         let reached = self.written.load(Ordering::Acquire);
-        let done = self
-            .db
-            .flush()
-            .map_err(|e| failed("flush", &e))
-            .and_then(|_| self.file.sync_data().map_err(|e| failed("sync", &sled::Error::Io(e))));
+        let done = self.shelf.flush();
         match &done {
             Ok(()) => self.synced.store(reached, Ordering::Release),
             Err(_) => self.has_failed.store(true, Ordering::Release),
@@ -346,24 +334,24 @@ impl Store {
             Some(id) => id,
             None => hex::encode(keys::random::<16>()?).into_bytes(),
         };
-        self.db.insert(ID_KEY, id.as_slice()).map_err(|e| failed("write", &e))?;
+        self.shelf.apply(vec![(ID_KEY.to_vec(), Some(id.clone()))])?;
         self.barrier()?;
         if is_new {
             disk::replace(&RealDisk, marker, &id).map_err(|e| Error::io("create", marker, e))?;
         }
         Ok(())
     }
+}
 
-    /// Best effort: without ballast the store works as well, until the disk is full.
-    fn keep_ballast(&self) {
-        if self.ballast.exists() {
-            return;
-        }
-        let made = File::create(&self.ballast).and_then(|file| RealDisk.allocate(&file, BALLAST_BYTES));
-        if let Err(error) = made {
-            tracing::warn!(%error, "no room for the state store's ballast");
-            drop(fs::remove_file(&self.ballast));
-        }
+/// Best effort: without ballast the store works as well, until the disk is full.
+fn keep_ballast(ballast: &Path) {
+    if ballast.exists() {
+        return;
+    }
+    let made = File::create(ballast).and_then(|file| RealDisk.allocate(&file, BALLAST_BYTES));
+    if let Err(error) = made {
+        tracing::warn!(%error, "no room for the state store's ballast");
+        drop(fs::remove_file(ballast));
     }
 }
 
@@ -378,14 +366,14 @@ fn failed(what: &'static str, error: &sled::Error) -> Error {
     Error::State { what, problem: error.to_string().into() }
 }
 
-fn count(db: &sled::Db) -> Result<Counts, Error> {
+fn count(shelf: &dyn Shelf) -> Result<Counts, Error> {
     let mut counts = Counts::default();
-    for key in db.iter().keys() {
-        let key = key.map_err(|e| failed("read", &e))?;
+    shelf.walk(&[], &mut |key, _| {
         if let Some(table) = Table::ALL.into_iter().find(|t| key.first() == Some(&t.tag())) {
             *counts.of(table) += 1;
         }
-    }
+        true
+    })?;
     Ok(counts)
 }
 

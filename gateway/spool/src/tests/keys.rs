@@ -12,7 +12,7 @@ use crate::cipher::LogKeys;
 use crate::disk::{Disk, RealDisk};
 use crate::epochs::{Epochs, NoKey};
 use crate::keys::ring::{COPIES, EPOCHS_MAX, path};
-use crate::{Error, LogState, RootKey, Spool, check_audit, key_status, verify};
+use crate::{Error, LogState, Outside, RootKey, Spool, check_audit, key_status, verify};
 
 const DAY_S: i64 = 86_400;
 
@@ -27,7 +27,8 @@ fn root_in(dir: &Path) -> RootKey {
 
 fn open_at(dir: &Path, clock: &Arc<Still>, disk: Arc<dyn Disk>) -> Result<Spool, Error> {
     let gateway = "ward-3".parse().unwrap();
-    Spool::open_on(&dir.join("spool"), &small(), root_in(dir), &gateway, Arc::clone(clock) as Arc<_>, disk)
+    let outside = Outside { disk, ..Outside::real() };
+    Spool::open_on(&dir.join("spool"), &small(), root_in(dir), &gateway, Arc::clone(clock) as Arc<_>, outside)
 }
 
 async fn append(log: &crate::Log, count: u64, seed: u64) {

@@ -250,7 +250,7 @@ async fn a_reader_follows_the_writer() {
         }
     };
     let follow = async {
-        let mut durable = log.durable();
+        let durable = log.durable();
         let mut reader = log.reader(1);
         let mut next = 1;
         while next <= 300 {
@@ -260,7 +260,7 @@ async fn a_reader_follows_the_writer() {
                     next += 1;
                 }
                 None => {
-                    durable.wait_for(|seq| *seq >= next).await.unwrap();
+                    durable.beyond(next - 1).await;
                 }
             }
         }

@@ -17,7 +17,9 @@ use crate::epochs::Epochs;
 use crate::format::{SegmentHeader, Suite};
 use crate::inner::{Limits, Parts};
 use crate::recover::{Owner, recover};
-use crate::{Config, Entry, Error, Log, RootKey, Spool, SuiteChoice, committer, keeper, spool};
+use crate::{
+    Config, Entry, Error, Hands, Log, Outside, RootKey, Spool, SuiteChoice, committer, keeper, spool,
+};
 
 /// A clock that only moves when told to.
 #[derive(Debug, Default)]
@@ -59,7 +61,8 @@ pub(super) fn small() -> Config {
 
 pub(super) fn try_open(dir: &Path, config: &Config, disk: Arc<dyn Disk>) -> Result<Spool, Error> {
     let gateway = "ward-3".parse().unwrap();
-    Spool::open_on(dir, config, keys(), &gateway, Arc::new(Still::default()), disk)
+    let outside = Outside { disk, ..Outside::real() };
+    Spool::open_on(dir, config, keys(), &gateway, Arc::new(Still::default()), outside)
 }
 
 pub(super) fn open(dir: &Path) -> Spool {
@@ -136,15 +139,16 @@ impl Alone {
                 reserve_bytes: 0,
             },
             disk,
+            hands: Hands::Threads,
             clock: Arc::new(Still::default()),
             index: 0,
             // Nobody listens: no spares, no freeing but under pressure.
-            chores: keeper::Chores::new().0,
+            chores: keeper::Chores::new(None).0,
         };
         let inner = Arc::new(spool::begin(parts, recovered, gateway)?);
         inner.tidy();
         let committer = committer::start(Arc::clone(&inner), chain, next_segment)?;
-        Ok(Self { log: Log(inner), committer: Some(committer) })
+        Ok(Self { log: Log(inner), committer })
     }
 
     /// An orderly end; a drop is a disorderly one.

@@ -1,0 +1,109 @@
+//! Where the pairs stand: in sled, or on a shelf that a simulation brings.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::{Pair, failed};
+use crate::Error;
+
+/// A write: a key, and its value or nothing.
+pub type Write = (Vec<u8>, Option<Vec<u8>>);
+
+/// An ordered map with a barrier. What was applied and not flushed may be lost with the process, from the newest on.
+pub trait Shelf: Send + Sync + std::fmt::Debug {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// [`Error::State`]; so in all of these.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error>;
+    /// Writes together or not at all.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    fn apply(&self, writes: Vec<Write>) -> Result<(), Error>;
+    /// Shows the pairs from a key on, in order, until told that it is enough.
+    ///
+    /// # Errors
+    /// [`Error::State`].
+    fn walk(&self, from: &[u8], see: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), Error>;
+    /// The barrier: everything applied before survives a power cut.
+    ///
+    /// # Errors
+    /// [`Error::State`]: nothing applied since the last success may be relied on.
+    fn flush(&self) -> Result<(), Error>;
+    /// It was begun anew because the one before was unusable.
+    fn was_lost(&self) -> bool;
+}
+
+/// sled, with a descriptor of our own for its file.
+pub(super) struct OnSled {
+    pub(super) db: sled::Db,
+    pub(super) file: File,
+    pub(super) was_lost: bool,
+}
+
+impl std::fmt::Debug for OnSled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnSled")
+    }
+}
+
+impl OnSled {
+    pub(super) fn new(dir: &Path, db: sled::Db, was_lost: bool) -> Result<Self, Error> {
+        let path = dir.join("db");
+        // Read and write: some file systems sync only through a descriptor that may write.
+        let file =
+            File::options().read(true).write(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
+        Ok(Self { db, file, was_lost })
+    }
+}
+
+impl Shelf for OnSled {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let value = self.db.get(key).map_err(|e| failed("read", &e))?;
+        Ok(value.map(|v| v.to_vec()))
+    }
+
+    fn apply(&self, writes: Vec<Write>) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch).map_err(|e| failed("write", &e))
+    }
+
+    fn walk(&self, from: &[u8], see: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), Error> {
+        for pair in self.db.range(from..) {
+            let (key, value) = pair.map_err(|e| failed("read", &e))?;
+            if !see(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.db.flush().map_err(|e| failed("flush", &e))?;
+        self.file.sync_data().map_err(|e| failed("sync", &sled::Error::Io(e)))
+    }
+
+    fn was_lost(&self) -> bool {
+        self.was_lost
+    }
+}
+
+/// The pairs of a table whose keys begin with `full`, from `start` on, without the table's own byte.
+pub(super) fn pairs(shelf: &dyn Shelf, full: &[u8], start: &[u8], limit: usize) -> Result<Vec<Pair>, Error> {
+    let mut pairs = Vec::new();
+    shelf.walk(start, &mut |key, value| {
+        if pairs.len() >= limit || !key.starts_with(full) {
+            return false;
+        }
+        pairs.push((key.get(1..).unwrap_or_default().to_vec(), value.to_vec()));
+        true
+    })?;
+    Ok(pairs)
+}
