@@ -96,20 +96,26 @@ impl Cursors {
         Ok(Some(codec::decode(&bytes)?))
     }
 
-    /// Moves the cursor over a settled range. Durable on return: only then may the log let the range go.
+    /// Moves the cursor over a settled range. Durable on return: only then may the log let the range go. Where that
+    /// fails it stays where it was.
     pub(crate) async fn settle(&self, cursor: &mut Cursor, settled: &Settled) -> Result<(), Error> {
-        cursor.seq = settled.last;
-        cursor.batches = cursor.batches.saturating_add(1);
+        let moved = Cursor { seq: settled.last, batches: cursor.batches.saturating_add(1), ..cursor.clone() };
         let mut write = WriteBatch::default();
-        write.put(Table::Deliveries, self.settled_key(cursor.batches).as_bytes(), &codec::encode(settled)?);
-        if let Some(old) = cursor.batches.checked_sub(SETTLED_MAX) {
+        write.put(Table::Deliveries, self.settled_key(moved.batches).as_bytes(), &codec::encode(settled)?);
+        if let Some(old) = moved.batches.checked_sub(SETTLED_MAX) {
             write.delete(Table::Deliveries, self.settled_key(old).as_bytes());
         }
         write.delete(Table::Deliveries, self.attempt_key().as_bytes());
-        write.put(Table::Cursors, self.prefix.as_bytes(), &codec::encode(cursor)?);
+        write.put(Table::Cursors, self.prefix.as_bytes(), &codec::encode(&moved)?);
         self.state.write(write)?;
         self.state.sync().await?;
+        *cursor = moved;
         Ok(())
+    }
+
+    /// Whether what is settled next will be durable: a store whose barrier failed stays failed.
+    pub(crate) async fn check(&self) -> Result<(), Error> {
+        Ok(self.state.sync().await?)
     }
 
     /// The newest settled range.

@@ -38,6 +38,7 @@ use crate::config::BatchLimits;
 use crate::cursor::{Cursor, Cursors, Settled};
 use crate::gate::Gate;
 use crate::held::Hold;
+use crate::journal::Journal;
 use crate::marks::Marks;
 use crate::retention::Retention;
 use crate::shape::{Shaped, Shaper};
@@ -78,6 +79,8 @@ pub(crate) struct Delivery<D> {
     pub(crate) nature: Nature,
     /// Of a destination that remembers nothing: how far it is, in the journal.
     pub(crate) marks: Marks,
+    /// Under which name the destination knows the log.
+    pub(crate) journal: Journal,
     /// Shared by the lanes of the destination.
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -233,6 +236,9 @@ impl<D: Destination> Delivery<D> {
                 earlier =
                     self.cursors.intended()?.filter(|a| (a.first, a.last) == (attempt.first, attempt.last));
                 self.cursors.intend(&attempt).await?;
+            } else {
+                // The cursor alone knows that it was taken: nothing goes that the cursor could not move over.
+                self.cursors.check().await?;
             }
             self.vouched = self.vouched.max(built.batch.last);
             let committed = tokio::select! {
@@ -313,6 +319,8 @@ impl<D: Destination> Delivery<D> {
             if next < log.oldest() {
                 return self.finish(first, next, releases, skipped, holds).await.map(Some);
             }
+            // It stood where there is nothing any more.
+            *reader = log.reader(next);
         }
         loop {
             let records_max = if self.nature.remembers { self.limits.records_max } else { 1 };

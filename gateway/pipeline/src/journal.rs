@@ -18,8 +18,12 @@ pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beginning {
     pub(crate) lane: Lane,
+    /// The name under which the destination met the log last, or began with it.
     pub(crate) incarnation: String,
     pub(crate) after: Seq,
+    /// Where the log ended when it was first found under another name: nothing after it was sent under the former.
+    #[serde(default)]
+    pub(crate) ended: Option<Seq>,
 }
 
 /// How far a destination was in one lane, at some time: never further than its durable cursor.
@@ -31,10 +35,28 @@ pub(crate) struct Mark {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum JournalEntry {
-    DestinationAdded { name: Slug, began: Vec<Beginning> },
-    DestinationRemoved { name: Slug },
-    Document { key: String, value: ByteBuf },
-    Mark { destination: Slug, lane: Lane, mark: Mark },
+    DestinationAdded {
+        name: Slug,
+        began: Vec<Beginning>,
+    },
+    DestinationRemoved {
+        name: Slug,
+    },
+    /// The destination has met the log under another name, and what it had under the former is settled.
+    Met {
+        name: Slug,
+        lane: Lane,
+        incarnation: String,
+    },
+    Document {
+        key: String,
+        value: ByteBuf,
+    },
+    Mark {
+        destination: Slug,
+        lane: Lane,
+        mark: Mark,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +75,13 @@ impl Folded {
             JournalEntry::DestinationRemoved { name } => {
                 self.destinations.remove(&name);
                 self.marks.retain(|(destination, _), _| destination != &name);
+            }
+            JournalEntry::Met { name, lane, incarnation } => {
+                let began = self.destinations.get_mut(&name).into_iter().flatten();
+                for beginning in began.filter(|b| b.lane == lane) {
+                    beginning.incarnation = incarnation.clone();
+                    beginning.ended = None;
+                }
             }
             JournalEntry::Document { key, value } => {
                 self.documents.insert(key, value.into_vec());
@@ -102,6 +131,18 @@ impl Journal {
 
     pub(crate) async fn remove_destination(&self, name: &Slug) -> Result<(), Error> {
         self.append(JournalEntry::DestinationRemoved { name: name.clone() }).await
+    }
+
+    /// The name by which a destination knows a lane's log.
+    pub(crate) fn known_as(&self, name: &Slug, lane: Lane) -> Option<String> {
+        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = folded.destinations.get(name)?;
+        began.iter().find(|b| b.lane == lane).map(|b| b.incarnation.clone())
+    }
+
+    /// Where a destination has met a lane's log under a new name. Durable on return.
+    pub(crate) async fn met(&self, name: &Slug, lane: Lane, incarnation: String) -> Result<(), Error> {
+        self.append(JournalEntry::Met { name: name.clone(), lane, incarnation }).await
     }
 
     pub(crate) fn mark(&self, destination: &Slug, lane: Lane) -> Option<Mark> {

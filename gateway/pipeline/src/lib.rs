@@ -269,15 +269,20 @@ impl Builder {
         for lane in Lane::ALL {
             let log = self.spool.lane(lane);
             let cursors = Cursors::new(self.spool.state().clone(), &name, lane);
-            let began_after = beginnings.iter().find(|b| b.lane == lane).map_or(0, |b| b.after);
+            let began = beginnings.iter().find(|b| b.lane == lane);
+            let began_after = began.map_or(0, |b| b.after);
             let durable = *log.durable().borrow();
             // Without one: new, or the state store was lost; then the landing's watermark moves it on.
-            let mut cursor = cursors.load()?.unwrap_or_else(|| Cursor {
-                incarnation: log.incarnation(),
-                seq: began_after,
-                batches: 0,
-                unmet: None,
-                lost: None,
+            let mut cursor = cursors.load()?.unwrap_or_else(|| {
+                // It knows this log by its former name, and what it has under that one has to be asked for first.
+                let former = began.filter(|b| nature.remembers && b.ended.is_some());
+                Cursor {
+                    incarnation: former.map_or_else(|| log.incarnation(), |b| b.incarnation.clone()),
+                    seq: began_after,
+                    batches: 0,
+                    unmet: former.and_then(|b| b.ended),
+                    lost: None,
+                }
             });
             if cursor.incarnation != log.incarnation() {
                 // The log took another name: what is beyond its end is not in it any more.
@@ -316,6 +321,7 @@ impl Builder {
                 retention: Arc::clone(&self.retention),
                 nature,
                 marks,
+                journal: self.journal.clone(),
                 gate: Arc::clone(&gate),
                 clock: Arc::clone(&self.clock),
             });
@@ -326,14 +332,19 @@ impl Builder {
     /// Where the destination began, from the journal; a new one is entered there.
     async fn beginnings(&self, name: &Slug, start: Start) -> Result<Vec<Beginning>, Error> {
         if let Some(mut known) = self.journal.destinations().remove(name) {
-            let renamed = |b: &&mut Beginning| b.incarnation != self.spool.lane(b.lane).incarnation();
             let mut changed = false;
-            for beginning in known.iter_mut().filter(renamed) {
-                // The log was made anew, or lost its end: a beginning beyond its end is one of the former log.
+            for beginning in &mut known {
                 let log = self.spool.lane(beginning.lane);
-                beginning.after = beginning.after.min(*log.durable().borrow());
-                beginning.incarnation = log.incarnation();
-                changed = true;
+                let durable = *log.durable().borrow();
+                if beginning.after > durable {
+                    // The log was made anew, or lost its end: a beginning beyond its end is one of the former log.
+                    beginning.after = durable;
+                    changed = true;
+                }
+                if beginning.incarnation != log.incarnation() && beginning.ended.is_none() {
+                    beginning.ended = Some(durable);
+                    changed = true;
+                }
             }
             if changed {
                 self.journal.add_destination(name, known.clone()).await?;
@@ -351,7 +362,7 @@ impl Builder {
                     Start::At(id) if id.lane == lane => id.seq.saturating_sub(1).min(now),
                     Start::At(_) => now,
                 };
-                Beginning { lane, incarnation: log.incarnation().to_owned(), after }
+                Beginning { lane, incarnation: log.incarnation(), after, ended: None }
             })
             .collect();
         let detail =

@@ -7,7 +7,7 @@ use spool::Log;
 
 use super::{Delivery, Ended, OPEN_ATTEMPTS_MAX};
 use crate::Error;
-use crate::cursor::Settled;
+use crate::cursor::{Cursor, Settled};
 
 impl<D: Destination> Delivery<D> {
     /// Presents the log to the landing and takes over what it says of epoch and watermark.
@@ -18,6 +18,10 @@ impl<D: Destination> Delivery<D> {
         for _ in 0..OPEN_ATTEMPTS_MAX {
             if self.cursor.incarnation != log.incarnation() {
                 self.settle_former(log).await?;
+            }
+            if self.journal.known_as(&self.name, self.lane).is_some_and(|known| known != log.incarnation()) {
+                // From here on the destination knows the log by this name, also where the cursor gets lost.
+                self.journal.met(&self.name, self.lane, log.incarnation()).await?;
             }
             if let Some(lost) = self.cursor.lost
                 && let Some(next) =
@@ -53,14 +57,20 @@ impl<D: Destination> Delivery<D> {
                 continue;
             }
             self.reconcile(log, &grant).await?;
-            let lost = self.cursor.lost.take();
-            if self.cursor.unmet.take().is_some() || lost.is_some() {
+            if self.cursor.unmet.is_some() || self.cursor.lost.is_some() {
                 // Durable before anything is sent: from now on more than that can have been.
-                self.cursors.begin(&self.cursor).await?;
+                self.become_durably(Cursor { unmet: None, lost: None, ..self.cursor.clone() }).await?;
             }
             return Ok(());
         }
         Err(Ended::Ours(Error::EpochUnsettled))
+    }
+
+    /// Durable first, then in force: what is not durable is not acted upon, or the next process would do otherwise.
+    async fn become_durably(&mut self, cursor: Cursor) -> Result<(), Error> {
+        self.cursors.begin(&cursor).await?;
+        self.cursor = cursor;
+        Ok(())
     }
 
     /// The landing has numbers that this log never sent: the disk was set back to an older state, and these numbers
@@ -94,9 +104,7 @@ impl<D: Destination> Delivery<D> {
         if grant.watermark > self.cursor.seq {
             self.reconcile(log, &grant).await?;
         }
-        self.cursor.incarnation = log.incarnation();
-        self.cursors.begin(&self.cursor).await?;
-        Ok(())
+        Ok(self.become_durably(Cursor { incarnation: log.incarnation(), ..self.cursor.clone() }).await?)
     }
 
     /// The landing's watermark is the truth about what is committed.
@@ -130,8 +138,7 @@ impl<D: Destination> Delivery<D> {
                 AuditAction::ManifestMismatch,
                 format!("the landing is at {}, this box had settled {}", grant.watermark, self.cursor.seq),
             )?;
-            self.cursor.seq = grant.watermark;
-            self.cursors.begin(&self.cursor).await?;
+            self.become_durably(Cursor { seq: grant.watermark, ..self.cursor.clone() }).await?;
             self.moved(log);
         }
         Ok(())
@@ -174,9 +181,8 @@ impl<D: Destination> Delivery<D> {
         )?;
         tracing::warn!(destination = %self.name, lane = %self.lane, settled = self.cursor.seq, kept_from,
             "the landing has forgotten all that it had confirmed: what is still kept is sent again under a new epoch");
-        self.cursor.seq = kept_from.saturating_sub(1).min(self.cursor.seq);
-        self.cursor.lost = Some(lost);
-        self.cursors.begin(&self.cursor).await?;
+        let seq = kept_from.saturating_sub(1).min(self.cursor.seq);
+        self.become_durably(Cursor { seq, lost: Some(lost), ..self.cursor.clone() }).await?;
         self.moved(log);
         Ok(())
     }

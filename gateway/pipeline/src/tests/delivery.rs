@@ -152,6 +152,65 @@ async fn a_lost_state_store_is_rebuilt_from_the_landing() {
     gateway.stop().await;
 }
 
+/// As after a restore: the log has another name, and nothing but the journal knows the one that the landing knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_log_whose_state_store_is_lost_delivers_nothing_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let start =
+        || TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]);
+    let mut sent = Vec::new();
+    for round in 0..3 {
+        let gateway = start().await;
+        for n in 0..3 {
+            gateway.hl7(&format!("MRN{n}"), &format!("C{round}{n}")).await;
+            sent.push(message(&format!("MRN{n}"), &format!("C{round}{n}")));
+        }
+        gateway.idle().await;
+        gateway.stop().await;
+        assert_eq!(lake.payloads(), sent, "round {round}");
+        let spool = open_spool(dir.path());
+        spool.lane(Lane::Clinical).renew_incarnation().unwrap();
+        drop(spool);
+        std::fs::remove_dir_all(dir.path().join("spool/state")).unwrap();
+    }
+    lake.audit();
+}
+
+/// Where the log has let go of what a landing that was set back lacks, the landing is told so, and the rest goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landing_set_back_behind_what_is_kept_gets_the_rest() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let start =
+        || TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]);
+    let gateway = start().await;
+    let large = |n: u32| format!("{}NTE|1||{}\r", message("MRN1", &format!("C{n}")), "x".repeat(700_000));
+    let mut last = 0;
+    while gateway.handle.spool().lane(Lane::Clinical).oldest() == 1 {
+        assert!(last < 100, "the budget is reached and nothing is freed");
+        last += 1;
+        gateway.take("adt", Format::Hl7v2, "", large(last).as_bytes()).await;
+        gateway.idle().await;
+    }
+    gateway.stop().await;
+    {
+        let mut shelf = lake.0.lock().unwrap();
+        shelf.rows.clear();
+        shelf.ledger.clear();
+        shelf.streams.get_mut(&Lane::Clinical).unwrap().watermark = 0;
+    }
+    let gateway = start().await;
+    let oldest = gateway.handle.spool().lane(Lane::Clinical).oldest();
+    gateway.hl7("MRN2", "C0").await;
+    gateway.idle().await;
+    lake.audit();
+    let last = u64::from(last) + 1;
+    assert_eq!(lake.skips(), (1..oldest).map(|n| (n, Reason::Expired)).collect::<Vec<_>>());
+    assert_eq!(lake.rows().iter().map(|r| r.seq).collect::<Vec<_>>(), (oldest..=last).collect::<Vec<_>>());
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landing_set_back_gets_what_is_still_kept() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! A destination that remembers nothing: the cursor on this box is the only truth.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use super::support::*;
 use model::{Format, Reason};
@@ -48,6 +49,104 @@ async fn each_record_is_answered_before_the_next_goes_and_a_lost_answer_repeats_
     gateway.idle().await;
     assert_eq!(ids(&ris).len(), 23, "nothing is sent again after a restart");
     gateway.stop().await;
+}
+
+/// The cursor is all that knows what was taken. Where it cannot be made durable, nothing more goes out, or the next start
+/// would send all of it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_cursor_cannot_be_kept_nothing_more_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let ris = Landing::forgetful();
+    let shelf = Arc::<Brittle>::default();
+    let start = || {
+        let outside = spool::Outside { state: Some(Arc::clone(&shelf) as _), ..spool::Outside::real() };
+        let adt = Feed { device_topics: vec![], ..feed("adt", None) };
+        TestBox::start_on(dir.path(), vec![adt], vec![route("ris", "treatment", &ris)], outside)
+    };
+    let gateway = start().await;
+    gateway.hl7("MRN0", "C0").await;
+    gateway.idle().await;
+    shelf.is_broken.store(true, Ordering::SeqCst);
+    let opened = ris.0.lock().unwrap().opened;
+    for n in 1..6 {
+        gateway.hl7(&format!("MRN{n}"), &format!("C{n}")).await;
+    }
+    // It tries again and again.
+    for _ in 0..2_000 {
+        if ris.0.lock().unwrap().opened > opened + 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(ris.0.lock().unwrap().opened > opened + 4);
+    let under_way = ids(&ris).len() - 1;
+    assert!(under_way <= 1, "{:?}", ids(&ris));
+    gateway.stop().await;
+    // What the store had not made durable is gone.
+    shelf.crash();
+    let gateway = start().await;
+    gateway.idle().await;
+    let expected: Vec<String> = (0..=under_way).chain(1..6).map(|n| format!("C{n}")).collect();
+    assert_eq!(ids(&ris), expected);
+    gateway.stop().await;
+}
+
+/// A state store in memory whose barrier can be made to fail.
+#[derive(Debug, Default)]
+struct Brittle {
+    /// Now, and as it was at the last barrier.
+    pairs: std::sync::Mutex<(Pairs, Pairs)>,
+    is_broken: std::sync::atomic::AtomicBool,
+}
+
+type Pairs = std::collections::BTreeMap<Vec<u8>, Vec<u8>>;
+
+impl Brittle {
+    fn crash(&self) {
+        let mut pairs = self.pairs.lock().unwrap();
+        pairs.0 = pairs.1.clone();
+        self.is_broken.store(false, Ordering::SeqCst);
+    }
+}
+
+impl spool::Shelf for Brittle {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, spool::Error> {
+        Ok(self.pairs.lock().unwrap().0.get(key).cloned())
+    }
+
+    fn apply(&self, writes: Vec<spool::Write>) -> Result<(), spool::Error> {
+        let mut pairs = self.pairs.lock().unwrap();
+        for (key, value) in writes {
+            match value {
+                Some(value) => drop(pairs.0.insert(key, value)),
+                None => drop(pairs.0.remove(&key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn walk(&self, from: &[u8], see: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), spool::Error> {
+        let pairs = self.pairs.lock().unwrap().0.clone();
+        for (key, value) in pairs.iter().skip_while(|(key, _)| key.as_slice() < from) {
+            if !see(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), spool::Error> {
+        if self.is_broken.load(Ordering::SeqCst) {
+            return Err(spool::Error::State { what: "flush", problem: "broken".into() });
+        }
+        let mut pairs = self.pairs.lock().unwrap();
+        pairs.1 = pairs.0.clone();
+        Ok(())
+    }
+
+    fn was_lost(&self) -> bool {
+        false
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
