@@ -24,6 +24,11 @@ const BROWSER_TESTS: &str = "tests/browser";
 const NODE_PEERS: &str = "tests/peers/node";
 /// FHIR validators.
 const NODE_FHIR: &str = "tests/fhir/node";
+/// The package with the simulation.
+const SIM_PACKAGE: &str = "wardgate-sim";
+/// Its seeds, and how long they may take; whichever is first.
+const SIM_SEEDS: u64 = 1_000;
+const SIM_SECONDS: u64 = 120;
 /// The package with the tests of the whole product.
 const SYSTEM_PACKAGE: &str = "wardgate-system-tests";
 /// The package with the tests that need disks of their own.
@@ -48,6 +53,8 @@ enum Stage {
     Build,
     /// Each room's own tests, the layout, the dependencies, the unit file
     Rooms,
+    /// The whole box in a simulated world, by seeds
+    Simulation,
     /// The documentation's examples
     Docs,
     /// The whole product, from outside
@@ -63,12 +70,13 @@ enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Setup,
         Self::Fmt,
         Self::Clippy,
         Self::Build,
         Self::Rooms,
+        Self::Simulation,
         Self::Docs,
         Self::System,
         Self::Crash,
@@ -84,6 +92,7 @@ impl Stage {
             Self::Clippy => "clippy",
             Self::Build => "build",
             Self::Rooms => "rooms",
+            Self::Simulation => "simulation",
             Self::Docs => "docs",
             Self::System => "system",
             Self::Crash => "crash",
@@ -117,6 +126,12 @@ impl Stage {
                 let mut cargo = shell::cargo();
                 cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]);
                 run_tests(&mut cargo, names.rooms)
+            }
+            Self::Simulation => {
+                let names = Names::find()?;
+                let mut cargo = shell::cargo();
+                cargo.args(["test", "--locked", "--workspace"]);
+                simulation(&mut cargo, names.simulation, Seeds::FromZero(SIM_SEEDS), SIM_SECONDS)
             }
             Self::Docs => shell::run(shell::cargo().args([
                 "test",
@@ -184,6 +199,37 @@ pub(crate) fn crash(rounds: u32) -> Result<()> {
     let mut cargo = workspace_tests(&names.crash)?;
     cargo.env("WARDGATE_CRASH_ROUNDS", rounds.to_string());
     run_tests(&mut cargo, names.crash)
+}
+
+/// What the simulation runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seeds {
+    /// So many.
+    FromZero(u64),
+    /// This one, with its event log.
+    One(u64),
+}
+
+/// The simulation in an optimised build, for as long as it takes.
+pub(crate) fn simulate(seeds: Seeds) -> Result<()> {
+    const FOREVER: u64 = 365 * 24 * 3600;
+    let names = Names::find()?;
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--locked", "--release", "--package", SIM_PACKAGE]);
+    simulation(&mut cargo, names.simulation, seeds, FOREVER)
+}
+
+fn simulation(cargo: &mut Command, names: BTreeSet<String>, seeds: Seeds, seconds: u64) -> Result<()> {
+    for name in names {
+        cargo.args(["--test", &name]);
+    }
+    match seeds {
+        Seeds::FromZero(count) => cargo.env("WARDGATE_SIM_SEEDS", count.to_string()),
+        Seeds::One(seed) => cargo.env("WARDGATE_SIM_SEED", seed.to_string()),
+    };
+    cargo.env("WARDGATE_SIM_SECONDS", seconds.to_string());
+    // One after the other: each test has its own use for all processors.
+    shell::run(cargo.args(["--", "--nocapture", "--test-threads=1"]))
 }
 
 /// The judges of our FHIR, the slowest of them before all of the corpus.
@@ -254,6 +300,7 @@ fn python_if_there() -> Option<PathBuf> {
 #[derive(Debug, Default)]
 struct Names {
     rooms: BTreeSet<String>,
+    simulation: BTreeSet<String>,
     system: BTreeSet<String>,
     crash: BTreeSet<String>,
     faults: BTreeSet<String>,
@@ -273,7 +320,7 @@ impl Names {
     /// A name in two stages. `cargo test --test NAME` takes all packages' tests of that name, so one of them would
     /// run where nothing that it needs is there.
     fn shared(&self) -> Option<&String> {
-        let whole = || self.system.iter().chain(&self.crash).chain(&self.faults);
+        let whole = || self.system.iter().chain(&self.crash).chain(&self.faults).chain(&self.simulation);
         whole().find(|name| self.rooms.contains(*name))
     }
 
@@ -290,6 +337,7 @@ impl Names {
                     SYSTEM_PACKAGE if name.contains("crash") => &mut names.crash,
                     SYSTEM_PACKAGE => &mut names.system,
                     FAULTS_PACKAGE => &mut names.faults,
+                    SIM_PACKAGE => &mut names.simulation,
                     _ => &mut names.rooms,
                 };
                 stage.insert(name.to_owned());
@@ -309,14 +357,15 @@ mod tests {
         let test = |name: &str| json!({"kind": ["test"], "name": name});
         let metadata = json!({"packages": [
             {"name": "wardgate-spool", "targets": [{"kind": ["lib"], "name": "spool"}, test("crash_model")]},
+            {"name": SIM_PACKAGE, "targets": [test("simulation")]},
             {"name": SYSTEM_PACKAGE, "targets": [test("crash"), test("spine")]},
             {"name": FAULTS_PACKAGE, "targets": [test("faults")]},
         ]});
         let names = Names::of(&metadata).unwrap();
         let set = |name: &str| BTreeSet::from([name.to_owned()]);
         assert_eq!(
-            (names.rooms, names.system, names.crash, names.faults),
-            (set("crash_model"), set("spine"), set("crash"), set("faults"))
+            (names.rooms, names.simulation, names.system, names.crash, names.faults),
+            (set("crash_model"), set("simulation"), set("spine"), set("crash"), set("faults"))
         );
     }
 
@@ -324,6 +373,7 @@ mod tests {
     fn a_name_in_two_stages_is_noticed() {
         let of = |rooms: &[&str], system: &[&str]| Names {
             rooms: rooms.iter().map(|name| (*name).to_owned()).collect(),
+            simulation: BTreeSet::new(),
             system: system.iter().map(|name| (*name).to_owned()).collect(),
             ..Names::default()
         };

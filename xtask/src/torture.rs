@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::stages::Seeds;
 use crate::{faults, fuzz, shell, stages};
 
 #[derive(Debug, clap::Args)]
@@ -15,6 +16,12 @@ pub(crate) struct Args {
     /// Cases of each property test
     #[arg(long, default_value_t = 20_000)]
     property_cases: u32,
+    /// Seeds of the simulation
+    #[arg(long, default_value_t = 100_000)]
+    seeds: u64,
+    /// This seed of the simulation alone, with its event log
+    #[arg(long)]
+    seed: Option<u64>,
     /// Only this programme
     #[arg(long, value_enum)]
     only: Option<Programme>,
@@ -30,6 +37,8 @@ enum Programme {
     Advisories,
     /// The property tests, with many more cases
     Properties,
+    /// The simulated box, with many more seeds
+    Simulation,
     /// The crash tests, with many more rounds
     Crash,
     /// The fault table of the logs: power cuts on real file systems, full and failing disks, damage
@@ -44,6 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let all = [
         Programme::Advisories,
         Programme::Properties,
+        Programme::Simulation,
         Programme::Crash,
         Programme::Faults,
         Programme::Fuzz,
@@ -56,6 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let result = match programme {
             Programme::Advisories => advisories(),
             Programme::Properties => properties(args.property_cases),
+            Programme::Simulation => {
+                stages::simulate(args.seed.map_or(Seeds::FromZero(args.seeds), Seeds::One))
+            }
             Programme::Crash => stages::crash(args.crash_rounds),
             Programme::Faults => faults::run(&args.faults),
             Programme::Fuzz => fuzz::run(&args.fuzz),

@@ -101,6 +101,19 @@ const ROOMS: &[(&str, &[&str])] = &[
     // From outside.
     ("wardgate-system-tests", &["wardgate-model", "wardgate-tls"]),
     ("wardgate-crash-tests", &["wardgate-model", "wardgate-spool"]),
+    (
+        // The box and the landing in a simulated world.
+        "wardgate-sim",
+        &[
+            "wardgate-model",
+            "wardgate-profile",
+            "wardgate-deid",
+            "wardgate-spool",
+            "wardgate-forward",
+            "wardgate-pipeline",
+            "wardgate-landing",
+        ],
+    ),
     ("wardgate-bench", &["wardgate-model", "wardgate-hl7", "wardgate-fhir"]),
     ("xtask", &[]),
 ];
@@ -260,5 +273,35 @@ fn modules_keep_what_is_theirs() {
                 assert!(!code.contains(needle), "{name}:{}: {needle} belongs in {owner}", number + 1);
             }
         }
+    }
+}
+
+/// The simulation and its planted faults are a test and nothing else; no product has a switch for them.
+#[test]
+fn the_simulation_and_its_faults_are_in_no_product() {
+    let all = metadata(&["--no-deps"]);
+    for package in array(&all, "packages") {
+        let name = text(package, "name");
+        if name == "wardgate-sim" {
+            for target in array(package, "targets") {
+                let kinds: Vec<_> = array(target, "kind").iter().filter_map(|kind| kind.as_str()).collect();
+                assert_eq!(kinds, ["test"], "a target of {name} that could be used or shipped");
+            }
+            for dependency in array(package, "dependencies") {
+                assert_eq!(text(dependency, "kind"), "dev", "{name} and {}", text(dependency, "name"));
+            }
+        } else if !name.contains("bench") {
+            let features: Vec<_> = package["features"].as_object().unwrap().keys().collect();
+            assert!(features.is_empty(), "{name} is built in several ways: {features:?}");
+        }
+    }
+    // What a simulation steps, a product never does.
+    for name in files() {
+        let is_product = name.starts_with("gateway/") || name.starts_with("cloud/");
+        if !is_product || !name.ends_with(".rs") || name.starts_with("gateway/spool/src/") {
+            continue;
+        }
+        let source = std::fs::read_to_string(root().join(&name)).unwrap();
+        assert!(!source.contains("Stepper"), "{name} steps what a product leaves to its threads");
     }
 }

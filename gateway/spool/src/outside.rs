@@ -3,7 +3,7 @@
 //!
 //! **Promise.** [`Outside::real`] is what the product uses: the disk of the machine, a thread a log, sled. With
 //! [`Hands::Stepped`] nothing happens by itself and nothing runs beside the caller: the same calls in the same order
-//! lead to the same bytes on the disk (docs/adr/0012).
+//! lead to the same bytes on the disk (docs/adr/0014).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -16,7 +16,7 @@ mod follow;
 mod hook;
 mod lookup;
 mod note;
-pub(crate) mod streams;
+pub mod streams;
 
 #[cfg(test)]
 mod tests;

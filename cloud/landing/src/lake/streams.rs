@@ -17,25 +17,30 @@ use model::{Lane, Seq, Slug, StreamEpoch, StreamId};
 
 /// Highest epoch that is granted. A gateway that lost a disk every second would reach it in nine million years;
 /// one that proposes more is refused, because no epoch could follow.
-pub(crate) const EPOCH_MAX: u64 = 1 << 48;
+pub const EPOCH_MAX: u64 = 1 << 48;
 /// Highest sequence number that is accepted: Delta knows no unsigned numbers.
-pub(crate) const SEQ_MAX: Seq = i64::MAX as u64;
+pub const SEQ_MAX: Seq = i64::MAX as u64;
 
 /// A lane of a gateway on its way to a destination: what epochs are granted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Track {
-    pub(crate) gateway: Slug,
-    pub(crate) destination: Slug,
-    pub(crate) lane: Lane,
+pub struct Track {
+    /// Which gateway.
+    pub gateway: Slug,
+    /// On its way where to.
+    pub destination: Slug,
+    /// Which lane.
+    pub lane: Lane,
 }
 
 impl Track {
-    pub(crate) fn of(stream: &StreamId) -> Self {
+    /// The track of a stream.
+    pub fn of(stream: &StreamId) -> Self {
         let StreamId { gateway, destination, lane, .. } = stream.clone();
         Self { gateway, destination, lane }
     }
 
-    pub(crate) fn stream(&self, epoch: StreamEpoch) -> StreamId {
+    /// The stream of one of its epochs.
+    pub fn stream(&self, epoch: StreamEpoch) -> StreamId {
         let Self { gateway, destination, lane } = self.clone();
         StreamId { gateway, destination, lane, epoch }
     }
@@ -49,7 +54,8 @@ impl Track {
     }
 }
 
-pub(crate) fn watermark_id(stream: &StreamId) -> String {
+/// The application id of a stream's watermark.
+pub fn watermark_id(stream: &StreamId) -> String {
     format!("wg|{}|{}|{}|{}", stream.gateway, stream.destination, stream.lane, stream.epoch)
 }
 
@@ -58,12 +64,12 @@ fn at_id(stream: &StreamId) -> String {
 }
 
 /// Whether an application id says which version of `raw` committed a stream last.
-pub(crate) fn is_at(app_id: &str) -> bool {
+pub fn is_at(app_id: &str) -> bool {
     app_id.starts_with("wg-at|")
 }
 
 /// The stream that a watermark's application id names.
-pub(crate) fn watermark_stream(app_id: &str) -> Option<StreamId> {
+pub fn watermark_stream(app_id: &str) -> Option<StreamId> {
     let mut parts = app_id.strip_prefix("wg|")?.split('|');
     let stream = StreamId {
         gateway: parts.next()?.parse().ok()?,
@@ -76,7 +82,7 @@ pub(crate) fn watermark_stream(app_id: &str) -> Option<StreamId> {
 
 /// What may happen to a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub enum Admission {
     /// It is the next one.
     Next,
     /// Its first number was committed already.
@@ -95,27 +101,30 @@ pub(crate) enum Admission {
 
 /// What a log is told that presents itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Grant {
-    pub(crate) epoch: StreamEpoch,
-    pub(crate) watermark: Seq,
+pub struct Grant {
+    /// The epoch to use.
+    pub epoch: StreamEpoch,
+    /// How far its stream is committed.
+    pub watermark: Seq,
     /// It has to be committed before it is told.
-    pub(crate) new: bool,
+    pub new: bool,
 }
 
 /// The log's transactions and, above them, those that are about to be committed.
 #[derive(Debug)]
-pub(crate) struct View<'t> {
+pub struct View<'t> {
     committed: &'t HashMap<String, i64>,
     pending: BTreeMap<String, i64>,
 }
 
 impl<'t> View<'t> {
-    pub(crate) const fn new(committed: &'t HashMap<String, i64>) -> Self {
+    /// Nothing is to be committed yet.
+    pub const fn new(committed: &'t HashMap<String, i64>) -> Self {
         Self { committed, pending: BTreeMap::new() }
     }
 
     /// What is to be committed.
-    pub(crate) fn into_pending(self) -> BTreeMap<String, i64> {
+    pub fn into_pending(self) -> BTreeMap<String, i64> {
         self.pending
     }
 
@@ -129,22 +138,22 @@ impl<'t> View<'t> {
     }
 
     /// The epoch in force.
-    pub(crate) fn current(&self, track: &Track) -> Option<u64> {
+    pub fn current(&self, track: &Track) -> Option<u64> {
         self.read(&track.epoch_id())
     }
 
     /// The last number committed in a stream; 0 where none is.
-    pub(crate) fn watermark(&self, stream: &StreamId) -> Seq {
+    pub fn watermark(&self, stream: &StreamId) -> Seq {
         self.read(&watermark_id(stream)).unwrap_or(0)
     }
 
     /// The version of `raw` that committed it last.
-    pub(crate) fn committed_at(&self, stream: &StreamId) -> Option<u64> {
+    pub fn committed_at(&self, stream: &StreamId) -> Option<u64> {
         self.read(&at_id(stream))
     }
 
     /// Judges a batch.
-    pub(crate) fn judge(&self, stream: &StreamId, first: Seq) -> Admission {
+    pub fn judge(&self, stream: &StreamId, first: Seq) -> Admission {
         let current = self.current(&Track::of(stream));
         if current != Some(stream.epoch.get()) {
             return Admission::Fenced { current };
@@ -158,13 +167,13 @@ impl<'t> View<'t> {
     }
 
     /// Takes a batch that was judged [`Admission::Next`] into the commit that will be `version`.
-    pub(crate) fn advance(&mut self, stream: &StreamId, last: Seq, version: u64) {
+    pub fn advance(&mut self, stream: &StreamId, last: Seq, version: u64) {
         self.set(watermark_id(stream), last);
         self.set(at_id(stream), version);
     }
 
     /// Decides on an epoch; a new one is taken into the commit.
-    pub(crate) fn grant(&mut self, track: &Track, request: &EpochRequest) -> Grant {
+    pub fn grant(&mut self, track: &Track, request: &EpochRequest) -> Grant {
         let proposed = request.proposed.get();
         let incarnation = track.incarnation_id(&request.incarnation);
         let current = self.current(track);
