@@ -84,6 +84,13 @@ impl Maker {
     }
 }
 
+/// HAPI's FHIR client at work: `peers.Client` with these arguments.
+pub fn hapi_fhir_client(arguments: &[&str], dir: &Path) -> Output {
+    let home = named("WARDGATE_FHIR_HAPI", "the folder of HAPI's FHIR programs");
+    let classes = format!("{}/lib/*", home.display());
+    site::run(Path::new("java"), &[&["-cp", &classes, "peers.Client"], arguments].concat(), dir)
+}
+
 /// A program of `tests/fhir`, which judges FHIR without a line of ours; it finds the validators by itself.
 pub fn fhir_judge(name: &str, arguments: &[&str]) -> Output {
     // Built by `cargo xtask test`; the judge itself says so where it is missing.
@@ -118,7 +125,7 @@ fn named(variable: &str, what: &str) -> PathBuf {
         );
     };
     assert!(
-        path.is_file(),
+        path.exists(),
         "{variable} names {}, which is not there: run `cargo xtask test`, which builds and installs it",
         path.display()
     );

@@ -98,6 +98,14 @@ fn a_sender_of_another_make_gets_in_over_mutual_tls_and_nobody_else_does() {
     let out = site.wardgate(&own);
     assert!(!out.status.success() && shown(&out).contains("requires a certificate"), "{}", shown(&out));
 
+    // The simulated hospital says why it does not get in, and does not try for ever.
+    let hospital = ["simulate", "--to", &to, "--tls", "--ca", "certificates/ca.pem", "--count", "3"];
+    let out = site.wardgate(&hospital);
+    assert_eq!(out.status.code(), Some(3), "{}", shown(&out));
+    assert!(shown(&out).contains("requires a certificate"), "{}", shown(&out));
+    let own = ["--certificate", "certificates/lab-engine.pem", "--key", "certificates/lab-engine.key.pem"];
+    assert_eq!(site.json(&[&hospital[..], &own, &["--json"]].concat())["acknowledged"], 3);
+
     // A renewed certificate is shown within seconds, and the box was not restarted.
     site.landing_certificate(days_from_now(-1), days_from_now(20));
     let renewed = wait::until("the renewed certificate", || {

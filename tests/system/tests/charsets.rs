@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use system_tests::mllp::accepted;
+use system_tests::mllp::{Connection, accepted};
 use system_tests::site::{Site, filter, shown};
 use system_tests::{peers, readers};
 
@@ -113,4 +113,71 @@ fn filters_read_a_file_in_the_character_set_that_they_are_told() {
     };
     assert!(fhir(&["--charset", "8859/1"]).contains("\"family\":\"Müller\""));
     assert!(fhir(&["--charset", "8859/5"]).contains("\"family\":\"Mќller\""));
+}
+
+/// UTF-16 between single bytes VT and FS CR, as some senders do against the letter of MLLP.
+#[test]
+fn utf16_between_the_bytes_of_mllp_is_taken_answered_alike_and_read() {
+    let site = Site::small();
+    let (mut gateway, mut landing) = site.start();
+    let text = |id: &str| {
+        format!(
+            "MSH|^~\\&|LAB|Süd|LAKE|CLOUD|20261101083000+0100||ORU^R01^ORU_R01|{id}|P|2.5.1||||||UNICODE UTF-16\r\
+             PID|1||7^^^H^MR||Żółć😀^Anna\rOBX|1|ST|X^Text||größer als ≥ 5||||||F\r"
+        )
+    };
+    let wide = |text: &str, big_endian: bool, marked: bool| -> Vec<u8> {
+        let mark = if marked { "\u{feff}" } else { "" };
+        let units = mark.encode_utf16().chain(text.encode_utf16());
+        units.flat_map(|unit| if big_endian { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+    };
+    let cases = [(false, true), (true, true), (false, false), (true, false)];
+    let mut sent = Vec::new();
+    for (n, (big_endian, marked)) in cases.into_iter().enumerate() {
+        let message = wide(&text(&format!("w-{n}")), big_endian, marked);
+        let answer = Connection::open(site.ports.mllp).unwrap().exchange(&message).unwrap();
+        let said = String::from_utf16(
+            &answer
+                .0
+                .chunks(2)
+                .map(|p| {
+                    if big_endian {
+                        u16::from_be_bytes([p[0], p[1]])
+                    } else {
+                        u16::from_le_bytes([p[0], p[1]])
+                    }
+                })
+                .collect::<Vec<_>>(),
+        )
+        .unwrap();
+        assert!(said.ends_with(&format!("MSA|AA|w-{n}\r")) && said.contains("|Süd|"), "{said:?}");
+        assert_eq!(said.starts_with('\u{feff}'), marked);
+        sent.push(message);
+    }
+    site.drained();
+    assert_eq!(readers::payloads(&site.root("lake")), sent, "the bytes are the sender's");
+    let expected: Vec<_> = cases
+        .map(|(big_endian, _)| {
+            let charset = if big_endian { "UNICODE UTF-16BE" } else { "UNICODE UTF-16LE" };
+            (json!(charset), json!("Żółć😀^Anna"), json!("Süd"), json!("größer als ≥ 5"))
+        })
+        .into();
+    assert_eq!(read(&site.root("lake")), expected);
+    gateway.stop();
+    landing.stop();
+    site.nothing_to_find();
+    // The filters cut a file of them too.
+    let file = wide(&[text("f-1"), text("f-2")].concat(), false, true);
+    let run = |arguments: &[&str]| {
+        let out = filter(&peers::wardgate(), arguments, &file);
+        assert!(out.status.success(), "{}", shown(&out));
+        out.stdout
+    };
+    let released =
+        String::from_utf8(run(&["deid", "run", "--policy", "safe-harbor", "--format", "hl7"])).unwrap();
+    assert_eq!(released.matches("MSH|").count(), 2, "{released}");
+    assert!(!released.contains("Anna") && !released.contains('Ż'), "{released}");
+    let bundles = String::from_utf8(run(&["hl7", "fhir"])).unwrap();
+    assert_eq!((bundles.lines().count(), bundles.matches("Żółć😀").count()), (2, 2));
+    assert_eq!(run(&["hl7", "ack"]).windows(8).filter(|w| *w == b"A\0A\0|\0f\0").count(), 2);
 }

@@ -1,4 +1,4 @@
-//! FHIR in, with clients of others: fhirpy and PyJWT, httpx, curl. What they were told is in the tables.
+//! FHIR in, with clients of others: fhirpy and PyJWT, httpx, curl, HAPI. What they were told is in the tables.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -134,6 +134,57 @@ fn a_certificate_lets_in_and_nothing_does_not() {
     site.gateway_certificate(site::days_from_now(-1), site::days_from_now(30));
     site.drained();
     assert_eq!(landed(&site).len(), 2);
+    // Who was refused is found by the command, without a word of what was sent.
+    let wrong: Vec<&str> = certificate.into_iter().chain(json).chain(["{ZQNAME7"]).collect();
+    assert_eq!(curl(&wrong, "/fhir/Basic").1, "400 2");
+    let faults = |kind: &str| {
+        let arguments = ["faults", "--config", "gateway.toml", "--json", "--feed", "ehr", "--kind", kind];
+        site.json(&arguments).as_array().unwrap().clone()
+    };
+    assert_eq!(faults("unauthorised").len(), 2);
+    let [wrong, stranger] = ["bad-request", "tls-failed"].map(|kind| faults(kind).pop().unwrap());
+    assert!(wrong["peer"].as_str().unwrap().starts_with("urn:wardgate:gateway:ehr-1 (127.0.0.1:"), "{wrong}");
+    assert!(stranger["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{stranger}");
+    assert!(!wrong.to_string().contains("ZQNAME7"));
+    gateway.stop();
+    landing.stop();
+}
+
+/// HAPI's generic client, over mutual TLS: it reads the statement first, and understands every refusal.
+#[test]
+fn hapi_s_client_is_understood_and_understands_the_answers() {
+    let (site, port) = site(Site::small(), false);
+    let (mut gateway, mut landing) = site.start();
+    let url = format!("https://127.0.0.1:{port}");
+    let certificate = ["certificates/ca.pem", "certificates/ehr-1.pem", "certificates/ehr-1.key.pem"];
+    let out = peers::hapi_fhir_client(&[&[url.as_str()], &certificate[..]].concat(), &site.dir);
+    assert!(out.status.success(), "{}", site::shown(&out));
+    let told: HashMap<String, Value> = String::from_utf8(out.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| (line["did"].as_str().unwrap().to_owned(), line))
+        .collect();
+    site.drained();
+    let rows = landed(&site);
+    assert_eq!(rows.len(), 3, "{told:?}");
+    let created = told["create"]["id"].as_str().unwrap();
+    let patient: Value = serde_json::from_slice(&rows[created]).unwrap();
+    assert_eq!((&patient["active"], &told["create"]["created"]), (&json!(true), &json!(true)));
+    assert_eq!((&told["update"]["id"], &told["update"]["created"]), (&json!("hapi-1"), &json!(false)));
+    let places: Vec<&str> = told["transaction"]["id"].as_str().unwrap().split(' ').collect();
+    let [new, known] = places[..] else { panic!("{places:?}") };
+    assert!(rows.contains_key(new.strip_prefix("Patient/").unwrap().strip_suffix(".1").unwrap()), "{new}");
+    assert_eq!(known, "Patient/hapi-1");
+    assert_eq!(told["validate"]["id"], "informational");
+    assert_eq!(told["capabilities"]["id"], "4.0.1");
+    for (did, status, issue) in [
+        ("invalid", 422, "required"),
+        ("if-none-exist", 501, "not-supported"),
+        ("read", 501, "not-supported"),
+    ] {
+        assert_eq!((&told[did]["status"], &told[did]["issue"]), (&json!(status), &json!(issue)), "{told:?}");
+    }
     gateway.stop();
     landing.stop();
 }

@@ -146,19 +146,28 @@ fn a_receiver_that_is_away_is_said_and_gets_all_when_it_is_back() {
     let site = site(port, "");
     let ris = Ris { site: &site, port, every: "" };
     let _gateway = site.start_gateway();
+    // Also while there is nothing to send.
+    let why = site.in_state("ris", "unreachable");
+    assert!(why.contains("nothing listens"), "{why}");
     for n in 0..5 {
         mllp::accepted(site.ports.mllp, &hl7::observation(&format!("away-{n}"), n));
     }
     let why = site.complaint("ris", "nothing listens");
     assert!(why.contains("check host and port"), "{why}");
     let status = site.destination("ris").unwrap();
-    assert_eq!(status["kind"], "mllp");
+    assert_eq!((&status["kind"], &status["state"]["name"]), (&"mllp".into(), &"unreachable".into()));
+    assert!(status["state"]["since"].as_str().is_some_and(|at| at.starts_with("20")), "{status}");
     let out = site.wardgate(&["check", "gateway.toml", "--connect"]);
     let shown = system_tests::site::shown(&out);
     assert_eq!(out.status.code(), Some(3), "{shown}");
     assert!(shown.contains("tcp            FAILED") && shown.contains("nothing listens"), "{shown}");
+    // However often it is tried in between, it is not idle.
+    for _ in 0..200 {
+        assert_eq!(site.destination("ris").unwrap()["state"]["name"], "unreachable");
+    }
     let _receiver = ris.start();
     site.drained();
+    site.in_state("ris", "idle");
     let ids: Vec<String> = ris.read().iter().map(|l| l["control_id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids, (0..5).map(|n| format!("away-{n}")).collect::<Vec<_>>());
     let out = site.wardgate(&["check", "gateway.toml", "--connect"]);

@@ -78,3 +78,30 @@ fn a_batch_lands_a_row_a_message_and_reused_ids_and_broken_frames_are_found() {
     gateway.stop();
     landing.stop();
 }
+
+/// The product's own sender waits for what it asks for: an accept acknowledgement and then one of the application, one
+/// of them, or none, and no answer is left over for the message behind it.
+#[test]
+fn send_reads_every_answer_that_its_messages_ask_for() {
+    let site = Site::small();
+    let (mut gateway, mut landing) = site.start();
+    let file = site.dir.join("asking.hl7");
+    let asks = ["AL|AL", "AL|NE", "NE|AL", "SU|SU", "AL|ER", "NE|NE", "AL|AL", "|"];
+    let messages: Vec<Vec<u8>> = (0..40)
+        .map(|n| {
+            let text = String::from_utf8(hl7::observation(&format!("ask-{n}"), n)).unwrap();
+            let (header, rest) = text.split_once('\r').unwrap();
+            let missing = 14 - header.matches('|').count();
+            format!("{header}{}{}\r{rest}", "|".repeat(missing), asks[n as usize % asks.len()]).into_bytes()
+        })
+        .collect();
+    std::fs::write(&file, messages.concat()).unwrap();
+    let to = format!("127.0.0.1:{}", site.ports.mllp);
+    let summary = site.json(&["send", "--to", &to, file.to_str().unwrap(), "--json"]);
+    let counts = ["sent", "acknowledged", "unanswered", "refused", "repeated"].map(|n| summary[n].clone());
+    assert_eq!(counts, [40, 35, 5, 0, 0].map(serde_json::Value::from), "{summary}");
+    site.drained();
+    assert_eq!(readers::payloads(&site.root("lake")), messages);
+    gateway.stop();
+    landing.stop();
+}
