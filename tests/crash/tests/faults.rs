@@ -72,5 +72,7 @@ fn a_disk_that_gets_full_loses_nothing_and_opens_while_it_is_full() {
 fn a_call_that_fails_loses_nothing() {
     let tally = power_cuts(&["failing", "--upto", "3"]);
     assert_eq!((&tally["failures"], &tally["cases"]), (&Value::Array(Vec::new()), &63.into()));
-    assert!(tally["refusals"].as_u64().unwrap() > 20, "{tally}");
+    // The first calls of a kind are those of opening: then it declines. Either way somebody noticed.
+    let noticed = ["declined_to_open", "refusals"].map(|what| tally[what].as_u64().unwrap());
+    assert!(noticed.iter().sum::<u64>() > 20, "{tally}");
 }
