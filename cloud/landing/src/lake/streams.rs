@@ -188,10 +188,19 @@ impl<'t> View<'t> {
             _ => proposed,
         };
         let epoch = StreamEpoch::new(least).unwrap_or(StreamEpoch::FIRST);
+        let stream = track.stream(epoch);
+        // The same log under a later epoch: what was committed in the one it leaves counts, also where the log has not
+        // heard of it.
+        let left = current.filter(|_| holds).and_then(StreamEpoch::new).map(|e| track.stream(e));
+        let carried = left.and_then(|left| Some((self.watermark(&left), self.committed_at(&left)?)));
+        let watermark = request.resume_after.max(carried.map_or(0, |(watermark, _)| watermark));
         self.set(track.epoch_id(), epoch.get());
         self.set(incarnation, epoch.get());
-        self.set(watermark_id(&track.stream(epoch)), request.resume_after);
-        Grant { epoch, watermark: request.resume_after, new: true }
+        self.set(watermark_id(&stream), watermark);
+        if let Some((_, at)) = carried {
+            self.set(at_id(&stream), at);
+        }
+        Grant { epoch, watermark, new: true }
     }
 }
 
@@ -251,6 +260,24 @@ mod tests {
         let pending = view.into_pending();
         assert_eq!(pending.get("wg|g|d|clinical|1"), Some(&20));
         assert_eq!(pending.len(), 2);
+    }
+
+    /// A batch that was under way when its log took another name, or a later epoch, is not sent again.
+    #[test]
+    fn what_was_committed_in_the_epoch_that_a_log_leaves_counts_in_the_next() {
+        let none = HashMap::new();
+        let mut view = View::new(&none);
+        let ask = |view: &mut View<'_>, name, proposed, resume| {
+            view.grant(&track(), &request(name, proposed, resume)).watermark
+        };
+        assert_eq!(ask(&mut view, "a", 1, 2), 2);
+        assert_eq!(ask(&mut view, "a", 2, 1), 1, "nothing was committed in the first");
+        view.advance(&epoch(2), 7, 1);
+        assert_eq!(ask(&mut view, "a", 3, 4), 7);
+        assert_eq!(ask(&mut view, "a", 5, 4), 7, "and once more");
+        assert_eq!(view.judge(&epoch(2), 8), Admission::Fenced { current: Some(5) });
+        assert_eq!(view.judge(&epoch(5), 8), Admission::Next);
+        assert_eq!(ask(&mut view, "b", 1, 4), 4, "of another log nobody knows");
     }
 
     #[test]

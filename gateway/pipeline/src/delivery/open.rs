@@ -93,7 +93,8 @@ impl<D: Destination> Delivery<D> {
     async fn settle_former(&mut self, log: &Log) -> Result<(), Ended> {
         let request = EpochRequest {
             incarnation: self.cursor.incarnation.clone(),
-            proposed: StreamEpoch::FIRST,
+            // A later one than it had: so nothing that is still on its way can be committed after this answer.
+            proposed: log.epoch(),
             resume_after: self.cursor.seq,
         };
         let mut grant = self.destination.open(self.lane, &request).await?;

@@ -139,10 +139,11 @@ impl Destination for Landing {
         let proposed = request.proposed.get();
         let granted = if same { proposed.max(stream.epoch) } else { proposed.max(stream.epoch + 1) };
         if !same || granted > stream.epoch {
+            let left = if same && stream.manifest.is_some() { stream.watermark } else { 0 };
             *stream = Stream {
                 epoch: granted,
                 incarnation: request.incarnation.clone(),
-                watermark: request.resume_after,
+                watermark: request.resume_after.max(left),
                 manifest: None,
             };
         }
