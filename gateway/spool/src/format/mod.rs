@@ -30,11 +30,12 @@
 //!      2 ChaCha20-Poly1305             120  created, µs since 1970   8
 //!  11  0                          1    128  predecessor's number     8   0: none
 //!  12  allocated size             4    136  predecessor's end        8   byte offset
-//!  16  id of the root key        16    144  predecessor's frames     8
+//!  16  id of the ring            16    144  predecessor's frames     8
 //!  32  SHA-256 of gateway's name 32    152  predecessor's last tag  16
-//!  64  log's name, zero padded   16    168  nonce of the wrapping   12
-//!  80  incarnation               16    180  data key, wrapped       48
-//! 228  HMAC-SHA-256 of 0..228    32    4092 CRC of 0..4092           4
+//!  64  log's name, zero padded   16    168  key epoch                8
+//!  80  incarnation               16    176  nonce of the wrapping   12
+//! 236  HMAC-SHA-256 of 0..236    32    188  data key, wrapped       48
+//!                                      4092 CRC of 0..4092           4
 //! ```
 //! The data key (DEK) is 256 random bits, used for this file alone and never again after the file was closed:
 //! **an opened spool never appends to a segment it finds**, so no nonce is used twice. It is wrapped with
