@@ -115,7 +115,7 @@ fn a_sender_of_another_make_gets_in_over_mutual_tls_and_nobody_else_does() {
     assert!(renewed.is_string());
     site.drained();
     let rows = readers::rows(&site.root("lake"), "raw");
-    assert_eq!(rows.len(), 4);
+    assert_eq!(rows.len(), 3 + 1 + 3);
     for row in &rows {
         let peer = row["peer"].as_str().unwrap();
         assert!(peer.starts_with("urn:wardgate:gateway:lab-engine (127.0.0.1:"), "{peer}");
