@@ -70,8 +70,9 @@ impl<I: Intake> Endpoint<I> {
         };
         let mut answer = body.map_or_else(|| respond::empty(status), |body| respond::fhir(status, body));
         let headers = answer.headers_mut();
-        let location = format!("{}/{}/{record}", self.base, entry.kind);
-        if let (true, Ok(location)) = (create, HeaderValue::try_from(location)) {
+        // FHIR R4 http.html, create and update: where the resource stands, of both.
+        let name = if create { record.as_str() } else { entry.id.as_deref().unwrap_or_default() };
+        if let Ok(location) = HeaderValue::try_from(format!("{}/{}/{name}", self.base, entry.kind)) {
             headers.insert(header::LOCATION, location);
         }
         if let Ok(etag) = HeaderValue::try_from(etag(&record)) {

@@ -7,7 +7,7 @@
 //! | request | stored | answer |
 //! |---|---|---|
 //! | `POST /fhir/Type` | the body, one record | 201, `Location: …/Type/<record>` |
-//! | `PUT /fhir/Type/id` | the body, one record | 200 |
+//! | `PUT /fhir/Type/id` | the body, one record | 200, `Location: …/Type/id` |
 //! | `POST /fhir`, transaction | the Bundle, one record, or nothing | 200, a transaction-response |
 //! | `POST /fhir`, batch | each good entry's resource, one record each | 200, a batch-response that says of each |
 //! | `POST …/$validate` | nothing | 200, an OperationOutcome |
