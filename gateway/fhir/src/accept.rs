@@ -122,8 +122,8 @@ pub fn accept(request: Request<'_>, body: &[u8]) -> Result<Accepted, Refused> {
     }
 }
 
-/// Judges a body alone. A body that is no JSON has issues too.
-pub fn judge(kind: Option<&str>, body: &[u8]) -> Report {
+/// Judges a body for the type and the id that an address names, if it does. A body that is no JSON has issues too.
+pub fn judge(kind: Option<&str>, id: Option<&str>, body: &[u8]) -> Report {
     let (json, mut report) = checked(body);
     let wanted = kind.filter(|kind| report.resource_type.is_some_and(|found| found != *kind));
     match (wanted, json) {
@@ -137,6 +137,10 @@ pub fn judge(kind: Option<&str>, body: &[u8]) -> Report {
         }
         (Some(_), _) => {
             let text = "the resource is of another type than the address names";
+            report.issues.push(Issue::new(Severity::Error, Code::Invalid, text));
+        }
+        (None, Some(json)) if id.is_some() && json.text_of(0, "id").as_deref() != id => {
+            let text = "the resource has another id than the address names";
             report.issues.push(Issue::new(Severity::Error, Code::Invalid, text));
         }
         (None, _) => {}

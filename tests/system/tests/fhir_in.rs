@@ -177,6 +177,7 @@ fn hapi_s_client_is_understood_and_understands_the_answers() {
     assert!(rows.contains_key(new.strip_prefix("Patient/").unwrap().strip_suffix(".1").unwrap()), "{new}");
     assert_eq!(known, "Patient/hapi-1");
     assert_eq!(told["validate"]["id"], "informational");
+    assert_eq!(told["validate-instance"]["id"], "informational");
     assert_eq!(told["capabilities"]["id"], "4.0.1");
     for (did, status, issue) in [
         ("invalid", 422, "required"),

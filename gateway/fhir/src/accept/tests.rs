@@ -127,14 +127,16 @@ fn a_created_resource_gets_its_id() {
 
 #[test]
 fn validation_judges_and_stores_nothing() {
-    assert!(judge(Some("Patient"), PATIENT.as_bytes()).is_valid());
-    assert!(judge(None, PATIENT.as_bytes()).is_valid());
-    assert!(!judge(Some("Group"), PATIENT.as_bytes()).is_valid());
-    assert!(!judge(None, b"{").is_valid());
+    assert!(judge(Some("Patient"), None, PATIENT.as_bytes()).is_valid());
+    assert!(judge(None, None, PATIENT.as_bytes()).is_valid());
+    assert!(!judge(Some("Group"), None, PATIENT.as_bytes()).is_valid());
+    assert!(judge(Some("Patient"), Some("p1"), PATIENT.as_bytes()).is_valid());
+    assert!(!judge(Some("Patient"), Some("p2"), PATIENT.as_bytes()).is_valid());
+    assert!(!judge(None, None, b"{").is_valid());
     let parameters = json!({"resourceType": "Parameters", "parameter": [
         {"name": "resource", "resource": serde_json::from_str::<Value>(PATIENT).unwrap()},
         {"name": "profile", "valueUri": "http://example.org/p"},
     ]});
-    let report = judge(Some("Patient"), parameters.to_string().as_bytes());
+    let report = judge(Some("Patient"), None, parameters.to_string().as_bytes());
     assert!(report.is_valid() && report.issues.len() == 1, "{report:?}");
 }

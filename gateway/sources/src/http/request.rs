@@ -16,7 +16,7 @@ pub(super) enum Route {
     Create { kind: &'static str },
     Update { kind: &'static str, id: String },
     Bundle,
-    Validate { kind: Option<&'static str> },
+    Validate { kind: Option<&'static str>, id: Option<String> },
 }
 
 /// What the client would like to have back (R4 "3.1.0.1.2", `Prefer`).
@@ -57,7 +57,7 @@ pub(super) fn route(parts: &Parts) -> Result<Route, Refusal> {
     match *segments.as_slice() {
         ["metadata"] => read(Route::Metadata),
         [".well-known", "smart-configuration"] => read(Route::SmartConfiguration),
-        ["$validate"] => post(Route::Validate { kind: None }),
+        ["$validate"] => post(Route::Validate { kind: None, id: None }),
         [name] if name.starts_with(['$', '_']) => Err(unsupported()),
         [name] => {
             let kind = known(name)?;
@@ -71,7 +71,16 @@ pub(super) fn route(parts: &Parts) -> Result<Route, Refusal> {
         }
         [name, "$validate"] => {
             let kind = known(name)?;
-            post(Route::Validate { kind: Some(kind) })
+            post(Route::Validate { kind: Some(kind), id: None })
+        }
+        [name, id, "$validate"] if fhir::validate::id(id) => {
+            let kind = known(name)?;
+            match *method {
+                Method::POST => Ok(Route::Validate { kind: Some(kind), id: Some(id.to_owned()) }),
+                // It would be about what is stored, which nobody here reads.
+                Method::GET | Method::HEAD => Err(unsupported()),
+                _ => Err(not_allowed("POST")),
+            }
         }
         [name, id] if fhir::validate::id(id) => {
             let kind = known(name)?;

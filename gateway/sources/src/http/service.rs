@@ -176,7 +176,7 @@ impl<I: Intake> Endpoint<I> {
                 Ok(respond::json(200, capability::smart(self.authority.audience())))
             }
             Route::Token => self.token(parts, body, caller).await.map_err(of_stranger),
-            Route::Validate { kind } => self.validate(parts, body, caller, kind).await,
+            Route::Validate { kind, id } => self.validate(parts, body, caller, kind, id).await,
             Route::Create { .. } | Route::Update { .. } | Route::Bundle => {
                 self.take(parts, body, caller, route).await.inspect_err(|(who, refusal)| {
                     let address = caller.address.ip().to_string();
@@ -264,6 +264,7 @@ impl<I: Intake> Endpoint<I> {
         body: B,
         caller: &Caller,
         kind: Option<&'static str>,
+        id: Option<String>,
     ) -> Result<Answer, Refused>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -273,7 +274,7 @@ impl<I: Intake> Endpoint<I> {
             request::takes_json(parts)?;
             request::is_json(&parts.headers)?;
             let whole = self.read(&parts.headers, body).await?;
-            self.room.judge(&whole, move |bytes| accept::judge(kind, bytes)).await
+            self.room.judge(&whole, move |bytes| accept::judge(kind, id.as_deref(), bytes)).await
         };
         let report = judging.await.map_err(|refusal| (Some(who), refusal))?;
         // R4: the operation has worked, whatever it found; what is no JSON could not be judged.

@@ -67,10 +67,14 @@ public final class Client {
             return line("id", places.toString().trim(), "created", answer.getEntry().size());
         });
         say("validate", () -> {
-            // With an id it would ask at the instance, which nobody who only takes in can know of.
             Patient nameless = patient.copy();
             nameless.setId((String) null);
             MethodOutcome judged = client.validate().resource(nameless).execute();
+            return line("id", issue(judged.getOperationOutcome()), "created", false);
+        });
+        // With an id it asks at the instance.
+        say("validate-instance", () -> {
+            MethodOutcome judged = client.validate().resource(known).execute();
             return line("id", issue(judged.getOperationOutcome()), "created", false);
         });
         say("invalid", () -> outcome(client.create().resource(new Observation()).execute()));
