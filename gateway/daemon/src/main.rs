@@ -1,6 +1,7 @@
 //! `wardgate`: the daemon and its CLI. Each command is a small file; all wiring is in [`wiring`].
 
 mod applied;
+mod background;
 mod claim;
 mod cli;
 mod client;

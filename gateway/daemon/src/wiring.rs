@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::applied;
+use crate::background::Background;
 use crate::claim::Claim;
 use crate::feeds::{FeedHandle, SourceHandle};
 use crate::operations;
@@ -224,14 +225,17 @@ impl Built {
             }
         }
         source_tasks.close();
+        let background = Background::start()?;
+        let outward = background.handle()?;
         let pipeline_tasks = TaskTracker::new();
-        drop(pipeline_tasks.spawn(pipeline.run(stop_pipeline.clone())));
+        drop(pipeline_tasks.spawn_on(pipeline.run(stop_pipeline.clone()), outward));
         pipeline_tasks.close();
         let page_tasks = TaskTracker::new();
         drop(page_tasks.spawn(operations::serve(operations, Arc::clone(&gateway), stop_pages.clone())));
         drop(page_tasks.spawn(operations::serve_control(control, Arc::clone(&gateway), stop_pages.clone())));
         drop(page_tasks.spawn(web.run(stop_pages.clone())));
-        drop(page_tasks.spawn(try_destinations(Arc::clone(&gateway), stop_pages.clone())));
+        // The first connection is made here, and belongs to the runtime that made it.
+        drop(page_tasks.spawn_on(try_destinations(Arc::clone(&gateway), stop_pages.clone()), outward));
         drop(page_tasks.spawn(renew_certificates(Arc::clone(&gateway), stop_pages.clone())));
         if let Some(relay) = relay {
             drop(page_tasks.spawn(relay.run(stop_pages.clone())));
