@@ -79,3 +79,9 @@ pub(crate) fn build(profile: Profile) -> Result<Binaries> {
         landing: executable("wardgate-landing").context("cargo built no binary `wardgate-landing`")?,
     })
 }
+
+/// Builds the harness of power cuts, slow and failing disks.
+pub(crate) fn power_cuts() -> Result<PathBuf> {
+    shell::run(shell::cargo().args(["build", "--locked", "-p", "wardgate-crash-tests", "--bins"]))?;
+    Ok(shell::target_dir()?.join("debug/power-cuts"))
+}

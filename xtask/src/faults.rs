@@ -7,7 +7,7 @@ use std::thread::available_parallelism;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::{setup, shell};
+use crate::{binaries, setup, shell};
 
 /// Tells the tests of `gateway/spool` to take the counts of a release.
 const FULL: &str = "WARDGATE_FAULTS_FULL";
@@ -53,8 +53,7 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
             wrong.push(format!("{error:#}"));
         }
     }
-    shell::run(shell::cargo().args(["build", "--locked", "-p", "wardgate-crash-tests", "--bins"]))?;
-    let program = shell::target_dir()?.join("debug/power-cuts");
+    let program = binaries::power_cuts()?;
     for (kind, trials) in CONTROLS {
         let words = ["cut", "--file-system", "ext4", "--kind", kind, "--trials", &trials.to_string()];
         let tally = tallies(&program, &[words.map(str::to_owned).to_vec()])?;

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
@@ -115,49 +116,67 @@ pub enum Event {
 
 /// The disk, while it is in use.
 #[derive(Debug)]
-pub struct Device(Mutex<(Image, Vec<Event>)>);
+pub struct Device {
+    state: Mutex<(Image, Vec<Event>)>,
+    /// How long a flush takes, on a disk that keeps no record of what happens to it.
+    pace: Option<Duration>,
+}
 
 impl Device {
     /// A disk that holds this.
     pub fn new(image: Image) -> Arc<Self> {
-        Arc::new(Self(Mutex::new((image, Vec::new()))))
+        Arc::new(Self { state: Mutex::new((image, Vec::new())), pace: None })
+    }
+
+    /// A disk whose flushes take so long, for measuring: it writes nothing down.
+    pub fn slow(image: Image, flush: Duration) -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new((image, Vec::new())), pace: Some(flush) })
+    }
+
+    fn note(&self, events: &mut Vec<Event>, event: impl FnOnce() -> Event) {
+        if self.pace.is_none() {
+            events.push(event());
+        }
     }
 
     /// Its size.
     pub fn bytes(&self) -> u64 {
-        self.0.lock().unwrap().0.bytes
+        self.state.lock().unwrap().0.bytes
     }
 
     /// As the file system sees it, cache and all.
     pub fn read(&self, offset: u64, bytes: usize) -> Vec<u8> {
-        self.0.lock().unwrap().0.read(offset, bytes)
+        self.state.lock().unwrap().0.read(offset, bytes)
     }
 
     /// Writes, not yet durable.
     pub fn write(&self, offset: u64, bytes: &[u8]) {
-        let (image, events) = &mut *self.0.lock().unwrap();
+        let (image, events) = &mut *self.state.lock().unwrap();
         image.write(offset, bytes);
-        events.push(Event::Write { offset, bytes: bytes.into() });
+        self.note(events, || Event::Write { offset, bytes: bytes.into() });
     }
 
     /// Makes everything before durable.
     pub fn flush(&self) {
-        self.0.lock().unwrap().1.push(Event::Flush);
+        if let Some(time) = self.pace {
+            std::thread::sleep(time);
+        }
+        self.note(&mut self.state.lock().unwrap().1, || Event::Flush);
     }
 
     /// Notes what somebody was told.
     pub fn mark(&self, mark: Mark) {
-        self.0.lock().unwrap().1.push(Event::Mark(mark));
+        self.state.lock().unwrap().1.push(Event::Mark(mark));
     }
 
     /// What happened since the last call.
     pub fn take_events(&self) -> Vec<Event> {
-        std::mem::take(&mut self.0.lock().unwrap().1)
+        std::mem::take(&mut self.state.lock().unwrap().1)
     }
 
     /// What it holds now, cache and all.
     pub fn image(&self) -> Image {
-        self.0.lock().unwrap().0.clone()
+        self.state.lock().unwrap().0.clone()
     }
 }
 

@@ -17,6 +17,8 @@
 //! Beside it, with the same subject and the same oracle: a disk that gets full at any moment ([`full`]), and one
 //! whose nth call of a kind fails ([`failing`]).
 //!
+//! And one whose flush takes as long as one likes, for benchmarks ([`slow`]).
+//!
 //! **What it is not.** The disk keeps its promise that a flush is a flush, tears no sector of 512 bytes, and does not tear
 //! a file system's superblock ([`disk::FileSystem::superblocks`]).
 //!
@@ -41,4 +43,5 @@ pub mod expect;
 pub mod failing;
 pub mod full;
 pub mod process;
+pub mod slow;
 pub mod subject;

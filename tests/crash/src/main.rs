@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use crash_tests::{cuts, disk, failing, full, subject};
+use crash_tests::{cuts, disk, failing, full, slow, subject};
 
 #[derive(Debug, Parser)]
 #[command(name = "power-cuts", about = "Cuts the power under the logs, on real file systems")]
@@ -23,6 +23,8 @@ enum Command {
     Full(full::Plan),
     /// Lets the nth call of a kind fail
     Failing(failing::Plan),
+    /// Runs a command that works on a disk with slow flushes
+    Slow(slow::Plan),
     /// What the power is cut under; started by the others
     Subject(subject::Task),
 }
@@ -57,6 +59,7 @@ fn run(command: &Command) -> Result<bool> {
             println!("{}", tally.json());
             Ok(tally.failures.is_empty())
         }
+        Command::Slow(plan) => slow::run(plan),
         Command::Failing(plan) => {
             let tally = failing::run(plan)?;
             println!("{}", tally.json());

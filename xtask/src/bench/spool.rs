@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::spread::Spread;
-use super::{Args, Scratch};
+use super::{Args, Scratch, parent};
 use crate::{setup, shell};
 
 /// How long each store runs in a round, with each batch.
@@ -94,13 +94,6 @@ fn build() -> Result<PathBuf> {
         bail!("the benchmark does not build");
     }
     Ok(shell::target_dir()?.join("release/wardgate-bench"))
-}
-
-fn parent(args: &Args) -> Result<PathBuf> {
-    match &args.dir {
-        Some(dir) => Ok(dir.clone()),
-        None => shell::target_dir(),
-    }
 }
 
 fn report(args: &Args, measured: &Value) -> Option<()> {
