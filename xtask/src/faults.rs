@@ -20,6 +20,7 @@ const OTHERS: [(&str, &[&str]); 2] =
     [("full", &["full", "--cases", "500"]), ("failing", &["failing", "--upto", "40", "--every"])];
 
 #[derive(Debug, clap::Args)]
+#[group(id = "faults")]
 pub(crate) struct Settings {
     /// Power cuts on real file systems
     #[arg(long, default_value_t = 10_000)]

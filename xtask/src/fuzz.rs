@@ -37,6 +37,7 @@ const COVERAGE: &[&str] = &[
 ];
 
 #[derive(Debug, clap::Args)]
+#[group(id = "fuzz")]
 pub(crate) struct Settings {
     /// Executions of each fuzz target
     #[arg(long, default_value_t = 10_000_000)]
