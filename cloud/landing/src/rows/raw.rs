@@ -3,74 +3,41 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use deltalake_core::arrow::array::{
-    Array as _, AsArray as _, BinaryArray, BinaryBuilder, Int32Builder, Int64Builder, RecordBatch,
-    StringArray, StringBuilder, TimestampMicrosecondBuilder,
-};
+use deltalake_core::arrow::array::{Array as _, AsArray as _, BinaryArray, RecordBatch, StringArray};
 use deltalake_core::arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use model::{Format, Observation, RecordId, Released, StreamId, TimeValue, Timestamp, codec};
 use serde_bytes::ByteBuf;
 
-use super::build::{self, Finish as _};
+use super::build;
 use super::{LandedBatch, Manifest};
-use crate::delta::{Column, Error, Kind, Partition, Schema};
+use crate::delta::{Error, Partition, Schema};
 
-const COLUMNS: &[Column] = &[
-    column("record_id", Kind::String, false, "LANE-EPOCH-SEQ; unique with gateway and destination."),
-    column("gateway", Kind::String, false, "The box, as its certificate names it."),
-    column("destination", Kind::String, false, "The destination, as the gateway calls it."),
-    column("feed", Kind::String, false, "The feed that took the record in."),
-    column("lane", Kind::String, false, "urgent, clinical or bulk."),
-    column("epoch", Kind::Long, false, "Incarnation of the lane's log."),
-    column("seq", Kind::Long, false, "Place in the stream, from 1."),
-    column(
-        "origin",
-        Kind::String,
-        true,
-        "record_id of the record that this is an edited or released copy of.",
-    ),
-    column("format", Kind::String, false, "hl7v2, fhir, unparsed or device."),
-    column("profile", Kind::String, true, "For format device: the device profile that decoded it."),
-    column("policy", Kind::String, false, "Label of the policy: treatment, limited-data-set or safe-harbor."),
-    column("policy_name", Kind::String, false, "The policy's name at the gateway."),
-    column("policy_sha256", Kind::String, false, "SHA-256 of the compiled policy, hex."),
-    column(
-        "received_at",
-        Kind::Timestamp,
-        true,
-        "When the first byte arrived, where the policy lets it through.",
-    ),
-    column("received_year", Kind::Int, true, "Its calendar year, UTC."),
-    column("peer", Kind::String, true, "The sender, where the policy lets it through."),
-    column(
-        "channel",
-        Kind::String,
-        true,
-        "Topic, file name or FHIR interaction, where the policy lets it through.",
-    ),
-    column("message_type", Kind::String, true, "HL7 MSH-9 as sent, or the type of a FHIR resource."),
-    column("control_id", Kind::String, true, "HL7 MSH-10, where the policy lets it through."),
-    column(
-        "rules",
-        Kind::String,
-        true,
-        "Value-free receipt: JSON object of rule to count of values touched.",
-    ),
-    column(
-        "observations",
-        Kind::Binary,
-        true,
-        "Decoded device values as CBOR; query the table observations.",
-    ),
-    column("manifest_sha256", Kind::String, false, "The batch it came in; joins with ledger."),
-    column("payload", Kind::Binary, false, "The released bytes."),
-    column(
-        "charset",
-        Kind::String,
-        true,
-        "HL7: the character set of payload, as table 0211 names it; null where an older gateway did not say it.",
-    ),
-];
+build::columns! {
+    record_id: String ! "LANE-EPOCH-SEQ; unique with gateway and destination.",
+    gateway: String ! "The box, as its certificate names it.",
+    destination: String ! "The destination, as the gateway calls it.",
+    feed: String ! "The feed that took the record in.",
+    lane: String ! "urgent, clinical or bulk.",
+    epoch: Long ! "Incarnation of the lane's log.",
+    seq: Long ! "Place in the stream, from 1.",
+    origin: String ? "record_id of the record that this is an edited or released copy of.",
+    format: String ! "hl7v2, fhir, unparsed or device.",
+    profile: String ? "For format device: the device profile that decoded it.",
+    policy: String ! "Label of the policy: treatment, limited-data-set or safe-harbor.",
+    policy_name: String ! "The policy's name at the gateway.",
+    policy_sha256: String ! "SHA-256 of the compiled policy, hex.",
+    received_at: Timestamp ? "When the first byte arrived, where the policy lets it through.",
+    received_year: Int ? "Its calendar year, UTC.",
+    peer: String ? "The sender, where the policy lets it through.",
+    channel: String ? "Topic, file name or FHIR interaction, where the policy lets it through.",
+    message_type: String ? "HL7 MSH-9 as sent, or the type of a FHIR resource.",
+    control_id: String ? "HL7 MSH-10, where the policy lets it through.",
+    rules: String ? "Value-free receipt: JSON object of rule to count of values touched.",
+    observations: Binary ? "Decoded device values as CBOR; query the table observations.",
+    manifest_sha256: String ! "The batch it came in; joins with ledger.",
+    payload: Binary ! "The released bytes.",
+    charset: String ? "HL7: the character set of payload, as table 0211 names it; null where an older gateway did not say it.",
+}
 const INDEXED: &[&str] = &["epoch", "seq"];
 const DOC: &str = "One row for each record, as the policy released it.";
 
@@ -79,80 +46,9 @@ pub(super) static BY_DAY: Schema =
 pub(super) static BY_BUCKET: Schema =
     Schema { table: "raw", doc: DOC, columns: COLUMNS, indexed: INDEXED, partition: Partition::Bucket };
 
-const fn column(name: &'static str, kind: Kind, nullable: bool, doc: &'static str) -> Column {
-    Column { name, kind, nullable, doc }
-}
-
-/// Rows being gathered.
-pub(super) struct Rows {
-    schema: &'static Schema,
-    record_id: StringBuilder,
-    gateway: StringBuilder,
-    destination: StringBuilder,
-    feed: StringBuilder,
-    lane: StringBuilder,
-    epoch: Int64Builder,
-    seq: Int64Builder,
-    origin: StringBuilder,
-    format: StringBuilder,
-    profile: StringBuilder,
-    policy: StringBuilder,
-    policy_name: StringBuilder,
-    policy_sha256: StringBuilder,
-    received_at: TimestampMicrosecondBuilder,
-    received_year: Int32Builder,
-    peer: StringBuilder,
-    channel: StringBuilder,
-    message_type: StringBuilder,
-    control_id: StringBuilder,
-    rules: StringBuilder,
-    observations: BinaryBuilder,
-    manifest_sha256: StringBuilder,
-    payload: BinaryBuilder,
-    charset: StringBuilder,
-}
-
 impl Rows {
-    pub(super) fn new(schema: &'static Schema) -> Self {
-        Self {
-            schema,
-            record_id: StringBuilder::new(),
-            gateway: StringBuilder::new(),
-            destination: StringBuilder::new(),
-            feed: StringBuilder::new(),
-            lane: StringBuilder::new(),
-            epoch: Int64Builder::new(),
-            seq: Int64Builder::new(),
-            origin: StringBuilder::new(),
-            format: StringBuilder::new(),
-            profile: StringBuilder::new(),
-            policy: StringBuilder::new(),
-            policy_name: StringBuilder::new(),
-            policy_sha256: StringBuilder::new(),
-            received_at: build::timestamps(),
-            received_year: Int32Builder::new(),
-            peer: StringBuilder::new(),
-            channel: StringBuilder::new(),
-            message_type: StringBuilder::new(),
-            control_id: StringBuilder::new(),
-            rules: StringBuilder::new(),
-            observations: BinaryBuilder::new(),
-            manifest_sha256: StringBuilder::new(),
-            payload: BinaryBuilder::new(),
-            charset: StringBuilder::new(),
-        }
-    }
-
     pub(super) fn push(&mut self, manifest: &Manifest, record: &Released) -> Result<(), Error> {
-        let id = RecordId { lane: manifest.lane, epoch: manifest.epoch, seq: record.seq };
-        self.record_id.append_value(id.to_string());
-        self.gateway.append_value(manifest.gateway.as_str());
-        self.destination.append_value(manifest.destination.as_str());
-        self.feed.append_value(record.feed.as_str());
-        self.lane.append_value(manifest.lane.as_str());
-        self.epoch.append_value(build::long(manifest.epoch.get()));
-        self.seq.append_value(build::long(record.seq));
-        self.origin.append_option(record.origin.map(|o| o.to_string()));
+        build::place!(self, manifest, record);
         self.format.append_value(record.format.as_str());
         self.profile.append_option(match &record.format {
             Format::Device(profile) => Some(profile),
@@ -180,36 +76,6 @@ impl Rows {
         self.payload.append_value(&record.payload);
         self.charset.append_option(record.charset.as_deref());
         Ok(())
-    }
-
-    pub(super) fn finish(mut self) -> Result<RecordBatch, Error> {
-        let columns = vec![
-            self.record_id.done(),
-            self.gateway.done(),
-            self.destination.done(),
-            self.feed.done(),
-            self.lane.done(),
-            self.epoch.done(),
-            self.seq.done(),
-            self.origin.done(),
-            self.format.done(),
-            self.profile.done(),
-            self.policy.done(),
-            self.policy_name.done(),
-            self.policy_sha256.done(),
-            self.received_at.done(),
-            self.received_year.done(),
-            self.peer.done(),
-            self.channel.done(),
-            self.message_type.done(),
-            self.control_id.done(),
-            self.rules.done(),
-            self.observations.done(),
-            self.manifest_sha256.done(),
-            self.payload.done(),
-            self.charset.done(),
-        ];
-        build::batch(self.schema, columns)
     }
 }
 
