@@ -18,9 +18,8 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::{Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
 use model::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
+use crate::client::exchange;
 use crate::exit::NotReachable;
 
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -173,9 +173,9 @@ impl Kms {
         let exchange = async {
             let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await?;
             if is_tls {
-                exchange(self.tls(host, stream).await?, request).await
+                exchange(self.tls(host, stream).await?, request, ANSWER_BYTES_MAX).await
             } else {
-                exchange(stream, request).await
+                exchange(stream, request, ANSWER_BYTES_MAX).await
             }
         };
         let answered = tokio::time::timeout(WITHIN, exchange)
@@ -230,28 +230,6 @@ fn blob(answer: &Value, field: &str) -> anyhow::Result<Vec<u8>> {
         .ok()
         .filter(|b| !b.is_empty())
         .ok_or_else(|| anyhow!("the service answered no {field}"))
-}
-
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<(StatusCode, Zeroizing<Vec<u8>>)> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let answered = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|e| anyhow!("the answer broke off: {e}"))?
-            .to_bytes();
-        drop(sender);
-        anyhow::Ok((status, Zeroizing::new(body.to_vec())))
-    };
-    let (answered, driven) = tokio::join!(answered, connection);
-    let answered = answered?;
-    driven.ok();
-    Ok(answered)
 }
 
 #[cfg(test)]
