@@ -369,12 +369,10 @@ impl Committer {
             match &item.work {
                 Work::Record { meta, stored, .. } => {
                     let seq = draft.last_seq + 1;
-                    let mut bits = 0;
                     if let Stored::Chunked(chunked) = stored {
-                        bits |= flags::CHUNKED;
                         draft.refs.extend(chunked.refs.iter().map(|r| (r.segment, seq)));
                     }
-                    active.frame(buffer, batch, Kind::Record, bits, seq, |out| {
+                    active.frame(buffer, batch, Kind::Record, stored.flags(), seq, |out| {
                         RecordBody::encode(at, meta, stored, out);
                     })?;
                     draft.last_seq = seq;
@@ -384,8 +382,9 @@ impl Committer {
                     active.newest_at = active.newest_at.max(at);
                 }
                 Work::Chunk(chunk) => {
+                    let bits = chunk.packed.flags();
                     let (body_len, tag) =
-                        active.frame(buffer, batch, Kind::Chunk, 0, 0, |out| chunk.encode(out))?;
+                        active.frame(buffer, batch, Kind::Chunk, bits, 0, |out| chunk.encode(out))?;
                     draft.placed.push(Placed::Chunk(ChunkRef {
                         segment: active.number,
                         offset,

@@ -144,7 +144,7 @@ fn read(
     if !has_refs {
         return Some((tag, Vec::new()));
     }
-    match RecordBody::decode(&Bytes::from(plain), true)?.stored {
+    match RecordBody::decode(&Bytes::from(plain), place.header.flags)?.stored {
         Stored::Chunked(chunked) => Some((tag, chunked.refs.iter().map(|r| r.segment).collect())),
         Stored::Inline(_) => None,
     }

@@ -8,7 +8,7 @@ use model::{Seq, StreamEpoch, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::format::{ChunkBody, ChunkRef, Chunked, INLINE_BYTES, META_BYTES_MAX, Stored};
+use crate::format::{ChunkBody, ChunkRef, Chunked, INLINE_BYTES, META_BYTES_MAX, Packed, Stored};
 use crate::inner::{Inner, Pin};
 use crate::keeper::Chore;
 use crate::queue::{Done, Work};
@@ -152,7 +152,7 @@ impl Log {
     fn inline(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Work, Error> {
         check_meta(&meta)?;
         self.check_payload(payload.len() as u64)?;
-        let stored = Stored::Inline(Bytes::copy_from_slice(payload));
+        let stored = Stored::Inline(Packed::pack(Bytes::copy_from_slice(payload)));
         Ok(Work::Record { meta, stored, pins: Vec::new() })
     }
 
@@ -331,8 +331,8 @@ impl Appender {
         };
         large.arrived().await?;
         let index = u32::try_from(large.refs.len()).map_err(|_| UNEXPECTED)?;
-        let bytes = Bytes::from(std::mem::take(&mut self.buffer));
-        let chunk = ChunkBody { object: large.object, index, bytes };
+        let packed = Packed::pack(std::mem::take(&mut self.buffer).into());
+        let chunk = ChunkBody { object: large.object, index, packed };
         large.on_its_way = Some(self.log.0.queue.submit(Work::Chunk(chunk)).await?);
         Ok(())
     }
@@ -357,7 +357,10 @@ impl Appender {
             self.flush().await?;
         }
         let work = match self.large {
-            None => Work::Record { meta, stored: Stored::Inline(self.buffer.into()), pins: Vec::new() },
+            None => {
+                let stored = Stored::Inline(Packed::pack(self.buffer.into()));
+                Work::Record { meta, stored, pins: Vec::new() }
+            }
             Some(mut large) => {
                 large.arrived().await?;
                 let stored = Chunked { object: large.object, total: self.total, refs: large.refs };

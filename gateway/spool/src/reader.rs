@@ -17,7 +17,7 @@ use model::{Seq, StreamEpoch, Timestamp};
 
 use crate::Error;
 use crate::cipher::tag_of;
-use crate::format::{BODY_BYTES_MAX, ChunkBody, Chunked, DATA_START, Kind, RecordBody, Stored, flags};
+use crate::format::{BODY_BYTES_MAX, ChunkBody, Chunked, DATA_START, Kind, RecordBody, Stored};
 use crate::inner::Inner;
 use crate::open::{Opened, frame_at};
 use crate::scan::{Place, Scanner, Step};
@@ -184,10 +184,11 @@ fn read_chunk(log: &Inner, seq: Seq, chunked: &Chunked, index: usize) -> Result<
         .filter(|(header, body)| {
             header.kind == Kind::Chunk && header.body_len == place.body_len && tag_of(body) == place.tag
         })
-        .and_then(|(header, body)| opened.cipher.open(&header, body))
-        .and_then(|plain| ChunkBody::decode(&plain.into()))
+        .and_then(|(header, body)| {
+            ChunkBody::decode(&opened.cipher.open(&header, body)?.into(), header.flags)
+        })
         .filter(|chunk| chunk.object == chunked.object && chunk.index as usize == index);
-    chunk.map(|chunk| chunk.bytes).ok_or_else(damaged)
+    chunk.and_then(|chunk| chunk.packed.unpack()).ok_or_else(damaged)
 }
 
 /// Whether the log's directory is there at all: where a disk went away, nothing is damaged yet.
@@ -220,6 +221,13 @@ impl Reader {
     /// The number of the next entry.
     pub const fn position(&self) -> Seq {
         self.next
+    }
+
+    /// What it holds decoded.
+    #[cfg(test)]
+    pub(crate) fn ahead_bytes(&self) -> u64 {
+        let bytes = |entry: &Entry| if let Entry::Record(record) = entry { record.payload.len() } else { 0 };
+        self.ahead.iter().map(bytes).sum()
     }
 
     /// The next entry. `None` at the durable tail: wait on [`crate::Log::durable`], then ask again.
@@ -410,12 +418,11 @@ impl Walk<'_> {
         let Some(cursor) = &mut self.cursor else { return };
         let body = cursor.scanner.body(place);
         let tag = tag_of(&body);
-        let is_chunked = place.header.flags & flags::CHUNKED != 0;
         let decoded = cursor
             .opened
             .cipher
             .open(&place.header, body)
-            .and_then(|plain| RecordBody::decode(&plain.into(), is_chunked));
+            .and_then(|plain| RecordBody::decode(&plain.into(), place.header.flags));
         let epoch = StreamEpoch::new(cursor.opened.header.epoch).unwrap_or(StreamEpoch::FIRST);
         let Some(body) = decoded else {
             // The checksum is right and the tag is wrong: not an accident. The number in the header is not
@@ -438,12 +445,17 @@ impl Walk<'_> {
             return self.erased(seq);
         }
         let payload = match body.stored {
-            Stored::Inline(bytes) => Kept::Here(bytes),
+            Stored::Inline(packed) => packed.unpack().map(Kept::Here),
             Stored::Chunked(chunked) => {
-                Kept::OnDisk { log: Arc::clone(self.log), seq, chunked: Arc::new(chunked) }
+                Some(Kept::OnDisk { log: Arc::clone(self.log), seq, chunked: Arc::new(chunked) })
             }
         };
-        self.bytes += place.header.body_len as usize;
+        let Some(payload) = payload else {
+            // Authentic, and yet not to be unpacked: a fault of the program that wrote it.
+            return self.damaged(seq);
+        };
+        let unpacked = if let Kept::Here(bytes) = &payload { bytes.len() } else { 0 };
+        self.bytes += unpacked.max(place.header.body_len as usize);
         self.next = seq + 1;
         self.entries.push_back(Entry::Record(Record {
             seq,

@@ -158,7 +158,12 @@ fn message(dice: &mut Dice, number: u64, feed: usize, padding: usize) -> Message
     if feed == 2 || padding > 0 {
         let bytes = if feed == 2 { 4 * padding + 2_000 } else { padding };
         let bytes = dice.within(0..=bytes as u64) as usize;
-        text.push_str(&format!("NTE|1||{}\r", "x".repeat(bytes)));
+        // The log compresses either: one to next to nothing, the other by a quarter.
+        let filler = match dice.permille(500) {
+            true => "x".repeat(bytes),
+            false => (0..bytes).map(|_| char::from(b'a' + (dice.next() % 26) as u8)).collect(),
+        };
+        text.push_str(&format!("NTE|1||{filler}\r"));
     }
     Message { feed, kind, body: text.into_bytes(), is_sent: false, receipt: None }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Fields, Tag, crc_is_right};
+use super::{Fields, Packed, Tag, crc_is_right, flags};
 
 const TRAILER_MAGIC: [u8; 4] = *b"WGtr";
 /// Length of the trailer at the very end of a segment closed in order.
@@ -32,8 +32,18 @@ pub(crate) struct Chunked {
 /// A payload as its record holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stored {
-    Inline(Bytes),
+    Inline(Packed),
     Chunked(Chunked),
+}
+
+impl Stored {
+    /// Flags of the record's frame.
+    pub(crate) const fn flags(&self) -> u8 {
+        match self {
+            Self::Inline(packed) => packed.flags(),
+            Self::Chunked(_) => flags::CHUNKED,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +59,7 @@ impl RecordBody {
         RECORD_HEAD_BYTES
             + meta.len()
             + match stored {
-                Stored::Inline(bytes) => bytes.len(),
+                Stored::Inline(packed) => packed.bytes().len(),
                 Stored::Chunked(chunked) => CHUNKED_HEAD_BYTES + chunked.refs.len() * CHUNK_REF_BYTES,
             }
     }
@@ -60,7 +70,7 @@ impl RecordBody {
         out.extend_from_slice(&(meta.len() as u32).to_le_bytes());
         out.extend_from_slice(meta);
         match stored {
-            Stored::Inline(bytes) => out.extend_from_slice(bytes),
+            Stored::Inline(packed) => out.extend_from_slice(packed.bytes()),
             Stored::Chunked(chunked) => {
                 out.extend_from_slice(&chunked.object);
                 out.extend_from_slice(&chunked.total.to_le_bytes());
@@ -75,18 +85,18 @@ impl RecordBody {
         }
     }
 
-    /// Reads a plaintext; `None` when it is none.
-    pub(crate) fn decode(plain: &Bytes, is_chunked: bool) -> Option<Self> {
+    /// Reads a plaintext under the flags of its frame; `None` when it is none. A compressed payload stays so.
+    pub(crate) fn decode(plain: &Bytes, bits: u8) -> Option<Self> {
         let mut f = Fields(plain);
         let at = f.i64()?;
         let meta_len = f.u32()? as usize;
         let payload_at = RECORD_HEAD_BYTES.checked_add(meta_len).filter(|at| *at <= plain.len())?;
         let meta = plain.slice(RECORD_HEAD_BYTES..payload_at);
         let payload = plain.slice(payload_at..);
-        let stored = if is_chunked {
+        let stored = if bits & flags::CHUNKED != 0 {
             Stored::Chunked(Self::decode_chunked(&payload)?)
         } else {
-            Stored::Inline(payload)
+            Stored::Inline(Packed::stored(payload, bits))
         };
         Some(Self { at, meta, stored })
     }
@@ -110,24 +120,25 @@ impl RecordBody {
 pub(crate) struct ChunkBody {
     pub(crate) object: [u8; 16],
     pub(crate) index: u32,
-    pub(crate) bytes: Bytes,
+    pub(crate) packed: Packed,
 }
 
 impl ChunkBody {
     pub(crate) fn encoded_len(&self) -> usize {
-        CHUNK_HEAD_BYTES + self.bytes.len()
+        CHUNK_HEAD_BYTES + self.packed.bytes().len()
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.object);
         out.extend_from_slice(&self.index.to_le_bytes());
-        out.extend_from_slice(&self.bytes);
+        out.extend_from_slice(self.packed.bytes());
     }
 
-    pub(crate) fn decode(plain: &Bytes) -> Option<Self> {
+    /// Reads a plaintext under the flags of its frame.
+    pub(crate) fn decode(plain: &Bytes, bits: u8) -> Option<Self> {
         let mut f = Fields(plain);
         let (object, index) = (f.array()?, f.u32()?);
-        Some(Self { object, index, bytes: plain.slice(CHUNK_HEAD_BYTES..) })
+        Some(Self { object, index, packed: Packed::stored(plain.slice(CHUNK_HEAD_BYTES..), bits) })
     }
 }
 
@@ -207,11 +218,11 @@ mod tests {
         #[test]
         fn bodies_round_trip(at in any::<i64>(), meta in prop::collection::vec(any::<u8>(), 0..50), payload in prop::collection::vec(any::<u8>(), 0..50), refs in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u32>(), any::<[u8; 16]>()), 0..5), pairs in prop::collection::vec(any::<(u64, u64)>(), 0..9)) {
             let refs = refs.into_iter().map(|(segment, offset, body_len, tag)| ChunkRef { segment, offset, body_len, tag }).collect();
-            for stored in [Stored::Inline(payload.clone().into()), Stored::Chunked(Chunked { object: [1; 16], total: 5, refs })] {
+            for stored in [Stored::Inline(Packed::stored(payload.clone().into(), 0)), Stored::Inline(Packed::stored(payload.clone().into(), flags::ZSTD)), Stored::Chunked(Chunked { object: [1; 16], total: 5, refs })] {
                 let mut plain = Vec::new();
                 RecordBody::encode(at, &meta, &stored, &mut plain);
                 prop_assert_eq!(plain.len(), RecordBody::encoded_len(&meta, &stored));
-                let body = RecordBody::decode(&plain.into(), matches!(stored, Stored::Chunked(_))).unwrap();
+                let body = RecordBody::decode(&plain.into(), stored.flags()).unwrap();
                 prop_assert_eq!(body, RecordBody { at, meta: meta.clone().into(), stored });
             }
             let footer = FooterBody { first_seq: 1, last_seq: 2, records: 2, newest_at: at, marks: pairs.clone(), refs: pairs };
@@ -224,7 +235,13 @@ mod tests {
         #[test]
         fn hostile_plaintexts_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             let shared = Bytes::from(bytes.clone());
-            let _ = (RecordBody::decode(&shared, true), RecordBody::decode(&shared, false), ChunkBody::decode(&shared), FooterBody::decode(&bytes), decode_trailer(&bytes));
+            for bits in 0..=u8::MAX {
+                if let Some(RecordBody { stored: Stored::Inline(packed), .. }) = RecordBody::decode(&shared, bits) {
+                    let _ = packed.unpack();
+                }
+                let _ = ChunkBody::decode(&shared, bits).map(|chunk| chunk.packed.unpack());
+            }
+            let _ = (FooterBody::decode(&bytes), decode_trailer(&bytes));
         }
     }
 

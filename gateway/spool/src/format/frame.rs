@@ -20,6 +20,8 @@ pub(crate) mod flags {
     pub(crate) const CHUNKED: u8 = 1;
     /// The segment ends here.
     pub(crate) const FINAL: u8 = 2;
+    /// The payload of the record, or the bytes of the chunk, are compressed.
+    pub(crate) const ZSTD: u8 = 4;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,7 @@
 //!   0  magic "WGf1"     4      24  number of the batch's first frame   4
 //!   4  length of body   4      28  kind: 1 record, 2 chunk, 3 footer   1
 //!   8  frame number     8      29  flags: 1 chunked, 2 final,          1
-//!  16  record number    8          4 zstd (reserved, never set yet)
+//!  16  record number    8          4 zstd
 //!      (0: chunk)              30  0                                   2
 //!                              32  tag of the frame before            16
 //!  48  CRC of 0..48     4      52  body: ciphertext and 16-byte tag
@@ -67,6 +67,10 @@
 //! 64 KiB), references (count u32; an older segment whose chunks are needed here, and the last record that
 //! needs them). The last 16 bytes of a footer's batch: "WGtr", offset of the footer frame u64, CRC.
 //!
+//! With *zstd*, the payload of a record, or the bytes of a chunk, are one zstd frame (RFC 8878) that states its content's
+//! size, at most [`INLINE_BYTES`]; without, they are as they came. Each stands alone: no frame needs another one to be
+//! read, and a damaged one costs itself. See the module `pack` for what is compressed.
+//!
 //! # What a reader concludes
 //! - A frame whose CRC is wrong has rotted; one whose CRC is right and whose tag is wrong was tampered with.
 //!   Either way its number is *damaged*, and reading goes on at the next valid frame header.
@@ -80,6 +84,7 @@
 mod body;
 mod frame;
 mod header;
+mod pack;
 
 pub(crate) use body::{
     ChunkBody, ChunkRef, Chunked, FooterBody, RecordBody, Stored, TRAILER_BYTES, decode_trailer,
@@ -87,6 +92,7 @@ pub(crate) use body::{
 };
 pub(crate) use frame::{FrameHeader, Kind, MAGIC as FRAME_MAGIC, flags};
 pub(crate) use header::{HeaderFault, Previous, SegmentHeader, Suite};
+pub(crate) use pack::Packed;
 
 /// Version of the format.
 pub const VERSION: u16 = 1;

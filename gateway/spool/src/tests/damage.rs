@@ -7,15 +7,21 @@ use std::sync::Arc;
 
 use super::support::*;
 use crate::disk::RealDisk;
-use crate::format::{DATA_START, FrameHeader};
+use crate::format::{CRC_BYTES, DATA_START, FRAME_HEADER_BYTES, FrameHeader, Kind, flags};
 use crate::verify::{Fault, examine};
 use crate::{Entry, Error, Log, RootKey, Spool, VerifyReport, verify};
+
+/// Of the payloads written, those that are stored compressed.
+const PACKED: [usize; 2] = [2, 7];
 
 /// The clinical lane with one segment of batches of one and of two: `(payloads, bytes of the segment)`.
 async fn written(dir: &Path, is_closed: bool) -> (Vec<Vec<u8>>, Vec<u8>) {
     let disk = Arc::new(GateDisk::default());
     let alone = Alone::open_on(dir, Arc::clone(&disk) as Arc<_>, 128 << 10).unwrap();
-    let payloads: Vec<_> = (1..=9).map(|i| bytes(i, 40 + 30 * usize::try_from(i).unwrap())).collect();
+    let mut payloads: Vec<_> = (1..=9).map(|i| bytes(i, 40 + 30 * usize::try_from(i).unwrap())).collect();
+    // In a batch with others, and alone.
+    payloads[PACKED[0]] = text(3, 5_000);
+    payloads[PACKED[1]] = text(8, 9_000);
     alone.log.append(b"m".to_vec(), &payloads[0]).await.unwrap();
     append_together(&alone.log, &disk, &payloads[1], &payloads[2..4]).await;
     append_together(&alone.log, &disk, &payloads[4], &payloads[5..7]).await;
@@ -81,6 +87,9 @@ async fn any_flipped_bit_is_found_and_costs_one_record_at_most() {
         assert!(look(dir.path(), None).is_sound());
         let frames = frames(&segment);
         assert_eq!(frames.len(), 9 + usize::from(is_closed));
+        for (i, (_, header)) in frames.iter().enumerate().take(9) {
+            assert_eq!(header.flags & flags::ZSTD != 0, PACKED.contains(&i), "frame {i}");
+        }
         // One bit in every byte that holds something, and in some that hold zeros; without opening the spool,
         // so that all of them are tried in reasonable time.
         let end = used(&segment);
@@ -97,7 +106,7 @@ async fn any_flipped_bit_is_found_and_costs_one_record_at_most() {
         // And with the whole of recovery, for a byte of each part of each frame.
         for (i, (frame, header)) in frames.iter().enumerate() {
             let total = usize::try_from(header.total_bytes()).unwrap();
-            for part in [0, 4, 8, 16, 24, 28, 32, 48, 52, total - 20, total - 4] {
+            for part in [0, 4, 8, 16, 24, 28, 29, 32, 48, 52, total - 20, total - 4] {
                 let copied = tempdir();
                 fs::write(&path, &segment).unwrap();
                 copy(dir.path(), copied.path());
@@ -184,10 +193,23 @@ async fn frames_that_are_moved_copied_or_taken_out_are_found() {
     // The right checksums over a changed ciphertext.
     let r = range(5);
     forged[r.start + 60] ^= 1;
-    let crc = crc32c::crc32c(&forged[r.start..r.end - 4]).to_le_bytes();
-    forged[r.end - 4..r.end].copy_from_slice(&crc);
-    let cases =
-        [("swapped", swapped, 1), ("removed", removed, 1), ("copied", copied, 1), ("forged", forged, 1)];
+    right_crc(&mut forged[r.clone()]);
+    // The same over a flag: what is compressed shall be shown as it is stored, what is not shall be unpacked.
+    let reflagged = |i: usize| {
+        let mut reflagged = segment.clone();
+        let header = FrameHeader { flags: frames[i].1.flags ^ flags::ZSTD, ..frames[i].1 };
+        reflagged[range(i)][..FRAME_HEADER_BYTES].copy_from_slice(&header.encode());
+        right_crc(&mut reflagged[range(i)]);
+        reflagged
+    };
+    let cases = [
+        ("swapped", swapped, 1),
+        ("removed", removed, 1),
+        ("copied", copied, 1),
+        ("forged", forged, 1),
+        ("forged: not compressed", reflagged(PACKED[0]), 1),
+        ("forged: compressed", reflagged(5), 1),
+    ];
     for (what, bytes, lost) in cases {
         assert_eq!(bytes.len(), segment.len(), "{what}");
         fs::write(&path, &bytes).unwrap();
@@ -196,13 +218,19 @@ async fn frames_that_are_moved_copied_or_taken_out_are_found() {
             with.findings.iter().any(|f| f.fault == Fault::Tampering || f.fault == Fault::Missing),
             "{what}: {with:?}"
         );
-        if what != "forged" {
+        if !what.starts_with("forged") {
             assert!(!look(dir.path(), None).is_sound(), "{what} is seen without the key");
         }
         let again = tempdir();
         copy(dir.path(), again.path());
         assert_eq!(check(again.path(), &payloads, what).await, lost, "{what}");
     }
+}
+
+/// Gives a frame the right checksum over what it holds now.
+fn right_crc(frame: &mut [u8]) {
+    let (front, crc) = frame.split_last_chunk_mut::<CRC_BYTES>().unwrap();
+    *crc = crc32c::crc32c(front).to_le_bytes();
 }
 
 #[tokio::test]
@@ -340,21 +368,26 @@ async fn a_cut_file_is_noticed_wherever_it_is_cut() {
 
 #[tokio::test]
 async fn a_damaged_chunk_damages_its_record_alone() {
-    let dir = tempdir();
-    let spool = open(dir.path());
-    let log = clinical(&spool);
-    for i in 1..=3 {
-        log.append(vec![], &bytes(i, 600_000)).await.unwrap();
+    // Chunks as they came, and chunks that are compressed.
+    for payload in [bytes, text] {
+        let dir = tempdir();
+        let spool = open(dir.path());
+        let log = clinical(&spool);
+        for i in 1..=3 {
+            log.append(vec![], &payload(i, 600_000)).await.unwrap();
+        }
+        spool.stop().await.unwrap();
+        let path = segments(dir.path())[0].clone();
+        let mut segment = fs::read(&path).unwrap();
+        let (at, chunk) = frames(&segment)[1];
+        assert_eq!(chunk.kind, Kind::Chunk);
+        segment[at + FRAME_HEADER_BYTES + 10] ^= 1;
+        fs::write(&path, segment).unwrap();
+        let report = look(dir.path(), Some(&keys()));
+        assert_eq!((report.faults, report.findings[0].fault), (1, Fault::Rot));
+        let spool = open(dir.path());
+        assert_eq!(damaged(&clinical(&spool)).await, [(1, 1)]);
     }
-    spool.stop().await.unwrap();
-    let path = segments(dir.path())[0].clone();
-    let mut segment = fs::read(&path).unwrap();
-    segment[100_000] ^= 1;
-    fs::write(&path, segment).unwrap();
-    let report = look(dir.path(), Some(&keys()));
-    assert_eq!((report.faults, report.findings[0].fault), (1, Fault::Rot));
-    let spool = open(dir.path());
-    assert_eq!(damaged(&clinical(&spool)).await, [(1, 1)]);
 }
 
 #[tokio::test]

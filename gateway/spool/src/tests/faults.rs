@@ -365,7 +365,7 @@ async fn a_full_budget_refuses_and_recovers_when_readers_move_on() {
     let log = alone.log.clone();
     let mut last = 0;
     let refused = loop {
-        match log.append(vec![], &[1; 200_000]).await {
+        match log.append(vec![], &bytes(1, 200_000)).await {
             Ok(seq) => last = seq,
             Err(e) => break e,
         }
@@ -383,11 +383,11 @@ async fn a_full_budget_refuses_and_recovers_when_readers_move_on() {
     // Delivered, not old: given up for room.
     log.free_through(2, model::Timestamp::from_micros(0));
     for seq in last + 1..=last + 2 {
-        assert_eq!(log.append(vec![], &[2; 200_000]).await.unwrap(), seq);
+        assert_eq!(log.append(vec![], &bytes(2, 200_000)).await.unwrap(), seq);
     }
     assert_eq!(log.stat().state, LogState::Ready);
     assert_eq!(log.oldest(), 3);
-    assert!(matches!(log.append(vec![], &[3; 200_000]).await, Err(Error::Full { .. })));
+    assert!(matches!(log.append(vec![], &bytes(3, 200_000)).await, Err(Error::Full { .. })));
     drop(alone);
     let alone = Alone::open(dir.path());
     assert_eq!((alone.log.oldest(), all(&alone.log).await.len() as u64), (3, last));
@@ -402,7 +402,7 @@ async fn a_full_disk_refuses_before_anything_is_half_written() {
     disk.available.store(100_000, Ordering::SeqCst);
     let mut refused = 0;
     for _ in 0..4 {
-        match alone.log.append(vec![], &[1; 200_000]).await {
+        match alone.log.append(vec![], &bytes(1, 200_000)).await {
             Ok(_) => assert_eq!(refused, 0, "the segment made before is filled first"),
             Err(e) => {
                 assert!(matches!(e, Error::Full { .. }), "{e}");

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use super::support::*;
 use crate::disk::{Disk, RealDisk};
-use crate::format::Stored;
+use crate::format::{Packed, Stored};
 use crate::queue::Work;
 
 /// Sealings since the ledger was opened.
@@ -104,7 +104,7 @@ async fn live(dir: &Path, disk: &Arc<ShakyDisk>, life: u64, records: u64) -> u64
         for _ in 0..together {
             let work = Work::Record {
                 meta: Vec::new(),
-                stored: Stored::Inline(Default::default()),
+                stored: Stored::Inline(Packed::default()),
                 pins: Vec::new(),
             };
             waiting.push(alone.log.0.queue.submit(work).await.unwrap());

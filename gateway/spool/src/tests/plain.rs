@@ -142,6 +142,44 @@ async fn what_is_too_large_is_refused_and_nothing_stored() {
 }
 
 #[tokio::test]
+async fn what_compresses_takes_less_room_and_comes_back_as_it_was() {
+    let dir = tempdir();
+    let spool = open(dir.path());
+    let log = clinical(&spool);
+    let end = || log.0.table().iter().last().map_or(8192, |segment| segment.end);
+    // Two that compress, one of them in chunks; one that does not; one that is shorter than a page.
+    let payloads = [text(1, 200_000), text(2, 700_000), bytes(3, 200_000), b"short".to_vec()];
+    let mut sizes = Vec::new();
+    for payload in &payloads {
+        let before = end();
+        log.append(vec![1; 100], payload).await.unwrap();
+        sizes.push(end() - before);
+    }
+    // In pages: a chunk's batch has one of its own, and so has the record that names the chunks.
+    assert_eq!(sizes, [4096, 4 * 4096, 49 * 4096, 4096]);
+    drop(spool);
+    let spool = open(dir.path());
+    let expected: Vec<_> = (1..).zip(payloads).map(|(seq, payload)| Got::Record(seq, payload)).collect();
+    assert!(all(&clinical(&spool)).await == expected);
+}
+
+#[tokio::test]
+async fn what_is_read_ahead_counts_as_what_it_is_unpacked() {
+    let dir = tempdir();
+    let spool = open(dir.path());
+    let log = clinical(&spool);
+    // A page each on the disk: all of them lie within what is read at once.
+    for i in 0..40 {
+        log.append(vec![], &text(i, INLINE_BYTES)).await.unwrap();
+    }
+    let mut reader = log.reader(0);
+    for _ in 0..40 {
+        assert!(matches!(reader.next().await.unwrap(), Some(Entry::Record(_))));
+        assert!(reader.ahead_bytes() <= 1 << 20, "{}", reader.ahead_bytes());
+    }
+}
+
+#[tokio::test]
 async fn an_abandoned_record_leaves_nothing() {
     let dir = tempdir();
     let spool = open(dir.path());
@@ -155,7 +193,7 @@ async fn an_abandoned_record_leaves_nothing() {
     assert!(before >= 2);
     // Its chunks go with their segments.
     for _ in 0..4 {
-        log.append(vec![], &[0; 200_000]).await.unwrap();
+        log.append(vec![], &bytes(0, 200_000)).await.unwrap();
     }
     log.free_through(5, Timestamp::from_micros(0));
     let oldest = segments(dir.path())[0].clone();
@@ -175,7 +213,7 @@ async fn a_segment_stays_while_a_record_needs_its_chunks() {
     appender.push(&payload).await.unwrap();
     // Small records fill this segment and the next; all of them are delivered.
     for _ in 0..16 {
-        log.append(vec![], &[1; 200_000]).await.unwrap();
+        log.append(vec![], &bytes(1, 200_000)).await.unwrap();
     }
     log.free_through(16, Timestamp::from_micros(0));
     assert!(!log.0.free_oldest(true).unwrap(), "the record is not finished");
@@ -206,7 +244,7 @@ async fn delivered_segments_stay_for_their_time_and_go_with_it() {
     let spool = start();
     let log = clinical(&spool);
     for _ in 0..12 {
-        log.append(vec![], &[1; 200_000]).await.unwrap();
+        log.append(vec![], &bytes(1, 200_000)).await.unwrap();
     }
     let count = log.stat().segments;
     assert!(count >= 3);

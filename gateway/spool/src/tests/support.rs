@@ -306,6 +306,11 @@ pub(super) fn bytes(seed: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
+/// Bytes that compress, and say where they belong.
+pub(super) fn text(seed: u64, len: usize) -> Vec<u8> {
+    bytes(seed, 64).into_iter().cycle().take(len).collect()
+}
+
 /// How often a fault is tried: so often for every change, and so often under `cargo xtask torture`.
 pub(super) fn count(every_change: u64, full: u64) -> u64 {
     if std::env::var_os("WARDGATE_FAULTS_FULL").is_some() { full } else { every_change }

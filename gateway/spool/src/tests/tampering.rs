@@ -25,7 +25,12 @@ fn files(dir: &Path) -> Files {
 async fn written(dir: &tempfile::TempDir, seed: u64) -> (Files, Vec<Files>, Vec<Vec<u8>>) {
     let alone =
         Alone::open_on(dir.path(), std::sync::Arc::new(crate::disk::RealDisk), SEGMENT_BYTES).unwrap();
-    let payloads: Vec<_> = (0..40).map(|i| bytes(seed * 100 + i, 200 + (i as usize * 977) % 3000)).collect();
+    let payload = |i: u64| match i % 5 {
+        // Compressed, and of a page as the others are.
+        3 => text(seed * 100 + i, 5_000),
+        _ => bytes(seed * 100 + i, 200 + (i as usize * 977) % 3000),
+    };
+    let payloads: Vec<_> = (0..40).map(payload).collect();
     let mut earlier = Vec::new();
     for (i, payload) in payloads.iter().enumerate() {
         if i % 7 == 5 {

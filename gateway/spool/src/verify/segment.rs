@@ -141,7 +141,7 @@ impl Walked {
         if header.flags & flags::CHUNKED != 0
             && let Some(plain) = plain
             && let Some(RecordBody { stored: Stored::Chunked(chunked), .. }) =
-                RecordBody::decode(&Bytes::from(plain), true)
+                RecordBody::decode(&Bytes::from(plain), header.flags)
         {
             self.refs.extend(chunked.refs.iter().map(|r| (header.seq, place.offset, *r)));
         }
