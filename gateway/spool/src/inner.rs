@@ -351,7 +351,8 @@ impl Inner {
     }
 
     /// Frees the oldest segment when every reader is past it and it is old enough, or `under_pressure`. Says
-    /// whether it did. Order: floor durable, unlink, directory synced.
+    /// whether it did. Order: floor durable, unlink, directory synced. Where a full disk has no room for the floor, it is
+    /// written when the room is there.
     pub(crate) fn free_oldest(&self, under_pressure: bool) -> Result<bool, Error> {
         let freeing = self.freeing();
         let now_s = self.retention.lock().unwrap_or_else(PoisonError::into_inner).now_s();
@@ -368,19 +369,21 @@ impl Inner {
         };
         let mut changed = *identity;
         changed.floor = changed.floor.max(freed_through);
-        match changed.store(&*self.disk, &self.dir, &self.keys) {
-            Ok(()) => *identity = changed,
-            // On a full disk the room comes first. Should the box die in between, the records freed are
-            // reported as missing to a reader that asks for them; every reader is past them.
-            Err(error) => {
-                tracing::warn!(log = self.name, %error, "the floor could not be written before freeing")
-            }
-        }
+        let mut store_floor =
+            || changed.store(&*self.disk, &self.dir, &self.keys).map(|()| *identity = changed);
+        // On a full disk the room comes first. Should the box die in between, the records freed are reported as
+        // missing to a reader that asks for them; every reader is past them.
+        let before = store_floor();
         self.forget(number);
         self.forget_opened(number);
         let path = segment_path(&self.dir, number);
         self.disk.remove(&path).map_err(|e| self.storage("removing a segment", e))?;
         self.disk.sync_dir(&self.dir).map_err(|e| self.storage("syncing the directory", e))?;
+        if before.is_err()
+            && let Err(error) = store_floor()
+        {
+            tracing::warn!(log = self.name, %error, "the floor could not be written");
+        }
         tracing::debug!(log = self.name, segment = number, freed_through, "freed");
         Ok(true)
     }

@@ -423,6 +423,25 @@ async fn a_full_disk_refuses_before_anything_is_half_written() {
 }
 
 #[tokio::test]
+async fn a_floor_that_a_full_disk_had_no_room_for_is_written_when_there_is_room() {
+    let dir = tempdir();
+    let disk = FaultyDisk::new(ENOSPC);
+    let alone = Alone::open_on(dir.path(), Arc::clone(&disk) as Arc<_>, 512 << 10).unwrap();
+    for i in 1..=4 {
+        alone.log.append(vec![], &bytes(i, 200_000)).await.unwrap();
+    }
+    alone.log.free_through(2, model::Timestamp::from_micros(0));
+    disk.fail(disk.count(), 1);
+    assert!(alone.log.0.free_oldest(true).unwrap());
+    disk.heal();
+    // As a kill leaves it.
+    drop(alone);
+    let alone = Alone::open(dir.path());
+    let expected = [3, 4].map(|seq| Got::Record(seq, bytes(seq, 200_000)));
+    assert!(all(&alone.log).await == expected, "what was freed is not missing");
+}
+
+#[tokio::test]
 async fn many_large_records_in_flight_hold_little_memory() {
     let dir = tempdir();
     let spool = open(dir.path());
