@@ -49,7 +49,6 @@ pub(crate) fn run(settings: &Settings) -> Result<()> {
             "--",
             "--nocapture",
         ]);
-        cargo.args(["--nocapture", "--include-ignored"]);
         if let Err(error) = shell::run(cargo.env(FULL, "1")) {
             wrong.push(format!("{error:#}"));
         }

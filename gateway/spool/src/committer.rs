@@ -364,15 +364,17 @@ impl Committer {
         let buffer = &mut self.buffer;
         buffer.clear();
         let mut draft = Draft { last_seq: self.last_seq, ..Draft::default() };
-        for item in items.iter().take(count) {
+        for (i, item) in items.iter().take(count).enumerate() {
             let offset = base + buffer.len() as u64;
+            let more = if i + 1 < count { flags::MORE } else { 0 };
             match &item.work {
                 Work::Record { meta, stored, .. } => {
                     let seq = draft.last_seq + 1;
                     if let Stored::Chunked(chunked) = stored {
                         draft.refs.extend(chunked.refs.iter().map(|r| (r.segment, seq)));
                     }
-                    active.frame(buffer, batch, Kind::Record, stored.flags(), seq, |out| {
+                    let bits = more | stored.flags();
+                    active.frame(buffer, batch, Kind::Record, bits, seq, |out| {
                         RecordBody::encode(at, meta, stored, out);
                     })?;
                     draft.last_seq = seq;
@@ -382,7 +384,7 @@ impl Committer {
                     active.newest_at = active.newest_at.max(at);
                 }
                 Work::Chunk(chunk) => {
-                    let bits = chunk.packed.flags();
+                    let bits = more | chunk.packed.flags();
                     let (body_len, tag) =
                         active.frame(buffer, batch, Kind::Chunk, bits, 0, |out| chunk.encode(out))?;
                     draft.placed.push(Placed::Chunk(ChunkRef {

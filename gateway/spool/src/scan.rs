@@ -11,7 +11,8 @@ use std::sync::Arc;
 use memchr::memmem;
 
 use crate::format::{
-    DATA_START, FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, PAGE_BYTES, SECTOR_BYTES, crc_is_right, page_up,
+    DATA_START, FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader, PAGE_BYTES, SECTOR_BYTES, crc_is_right,
+    crc_misses_its_last_byte, flags, page_up,
 };
 
 /// Read at once.
@@ -128,13 +129,21 @@ pub(crate) struct Scanner {
     at: u64,
     /// Number of the frame before, where it is known.
     last_frame: Option<u64>,
+    /// The frame before says that another one of its batch begins here.
+    goes_on: bool,
     is_done: bool,
 }
 
 impl Scanner {
     /// Walks a whole segment up to `limit`.
     pub(crate) const fn new(file: Arc<File>, limit: u64) -> Self {
-        Self { window: Window::new(file, limit), at: DATA_START, last_frame: None, is_done: false }
+        Self {
+            window: Window::new(file, limit),
+            at: DATA_START,
+            last_frame: None,
+            goes_on: false,
+            is_done: false,
+        }
     }
 
     /// Begins at a frame known from a mark.
@@ -164,9 +173,10 @@ impl Scanner {
         if let Some(header) = self.header_at(self.at) {
             return Some(self.frame(Place { offset: self.at, header }));
         }
-        // Not a frame: padding, damage or the end.
+        // Not a frame: padding, damage or the end. Where the batch goes on, zeros are no padding.
+        let goes_on = std::mem::take(&mut self.goes_on);
         let boundary = page_up(self.at).min(self.window.limit);
-        if boundary > self.at && self.is_zero(self.at, boundary) {
+        if !goes_on && boundary > self.at && self.is_zero(self.at, boundary) {
             self.at = boundary;
             if let Some(header) = self.header_at(boundary) {
                 return Some(self.frame(Place { offset: boundary, header }));
@@ -183,7 +193,9 @@ impl Scanner {
         let next = self.header_at(to).map_or(0, |h| h.frame);
         let expected = self.last_frame.map_or(0, |last| last + 1);
         if next > expected {
-            Some(Step::Lost { from, to, torn: self.has_zero_sector(from, to) })
+            // Where a frame must begin, zeros to the end of the sector are a sector that was not written.
+            let misses_its_front = goes_on && self.is_zero(from, (from + 1).next_multiple_of(SECTOR_BYTES));
+            Some(Step::Lost { from, to, torn: misses_its_front || self.has_zero_sector(from, to) })
         } else if self.is_zero(from, to) {
             self.step()
         } else {
@@ -195,12 +207,19 @@ impl Scanner {
         self.at = place.end();
         self.last_frame =
             Some(self.last_frame.map_or(place.header.frame, |last| last.max(place.header.frame)));
+        self.goes_on = place.header.flags & flags::MORE != 0;
         let len = place.header.total_bytes() as usize;
         let bytes = self.window.view(place.offset, len);
-        if bytes.len() == len && crc_is_right(bytes) {
+        let is_cut = bytes.len() < len;
+        if !is_cut && crc_is_right(bytes) {
             return Step::Frame(place);
         }
-        let torn = bytes.len() < len || self.has_zero_sector(place.offset, place.end());
+        let last = place.end() - 1;
+        let is_whole = !is_cut && last.is_multiple_of(SECTOR_BYTES) && crc_misses_its_last_byte(bytes);
+        if is_whole && self.is_zero(last, last + SECTOR_BYTES) {
+            return Step::Frame(place);
+        }
+        let torn = is_cut || self.has_zero_sector(place.offset, place.end());
         Step::Rotten { place, torn }
     }
 

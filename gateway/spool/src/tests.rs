@@ -10,3 +10,4 @@ pub(crate) mod nonces;
 mod plain;
 mod support;
 mod tampering;
+mod torn;

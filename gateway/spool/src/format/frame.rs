@@ -22,6 +22,8 @@ pub(crate) mod flags {
     pub(crate) const FINAL: u8 = 2;
     /// The payload of the record, or the bytes of the chunk, are compressed.
     pub(crate) const ZSTD: u8 = 4;
+    /// Another frame of the same batch follows without a gap.
+    pub(crate) const MORE: u8 = 8;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,7 @@
 //!   0  magic "WGf1"     4      24  number of the batch's first frame   4
 //!   4  length of body   4      28  kind: 1 record, 2 chunk, 3 footer   1
 //!   8  frame number     8      29  flags: 1 chunked, 2 final,          1
-//!  16  record number    8          4 zstd
+//!  16  record number    8          4 zstd, 8 more of the batch follows
 //!      (0: chunk)              30  0                                   2
 //!                              32  tag of the frame before            16
 //!  48  CRC of 0..48     4      52  body: ciphertext and 16-byte tag
@@ -78,7 +78,10 @@
 //!   last number is the successor's first minus one.
 //! - In a segment without a successor, the last batch may be *torn* by a power cut. Torn is what misses a whole
 //!   512-byte sector (ciphertext never has one of zeros) in the last batch begun; it was never acknowledged and
-//!   is dropped. All before it was acknowledged; what cannot be read there is damage.
+//!   is dropped. All before it was acknowledged; what cannot be read there is damage. Behind a frame that says
+//!   that more follows, zeros are sectors that were not written; behind another they are padding.
+//! - A frame that misses nothing but the last byte of its CRC, alone in a sector of zeros, is whole: whether that
+//!   sector was not written or the byte has rotted, the tag of the frame vouches for it.
 //! - A number that no segment covers is damaged, never skipped in silence.
 
 mod body;
@@ -153,6 +156,14 @@ impl<'a> Fields<'a> {
     pub(crate) fn i64(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
+}
+
+/// Whether the last of the CRC's four bytes is zero and should not be, and the other three are right.
+pub(crate) fn crc_misses_its_last_byte(bytes: &[u8]) -> bool {
+    bytes.split_last_chunk::<CRC_BYTES>().is_some_and(|(bytes, [a, b, c, last])| {
+        let [x, y, z, _] = crc32c::crc32c(bytes).to_le_bytes();
+        *last == 0 && (*a, *b, *c) == (x, y, z)
+    })
 }
 
 /// Splits off a trailing CRC and says whether it is right.
