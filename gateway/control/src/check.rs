@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use deid::Policy;
-use model::{Slug, Timestamp};
+use model::{Lane, Slug, Timestamp};
 use pipeline::routing::Router;
 use profile::Catalogue;
 use serde::de::DeserializeOwned;
@@ -36,6 +36,8 @@ const SECTIONS: [&str; 8] =
 /// What the settings of `[audit]` may be.
 const CHECKPOINT_ENTRIES: std::ops::RangeInclusive<u64> = 1..=10_000;
 const CHECKPOINT_EVERY_S: std::ops::RangeInclusive<u64> = 1..=86_400;
+/// An age limit below this is worth a word: an outage may last as long.
+const AGE_S_WARN: u64 = 24 * 60 * 60;
 /// Policies that every gateway knows.
 const BUILT_IN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// The root key's place in the data directory, where the document names none.
@@ -166,12 +168,24 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
     if destinations.is_empty() {
         c.warn(0..0, "there is no destination: records are kept and go nowhere", "add [[destination]]");
     }
+    let spool_span = |setting: &str| {
+        table.get("spool").map_or(0..0, |s| {
+            s.get_ref().as_table().and_then(|t| t.get(setting)).map_or_else(|| s.span(), Spanned::span)
+        })
+    };
     if let Some(error) = spool.as_ref().and_then(|s| s.check().err()) {
         let setting = if let spool::Error::Config { setting, .. } = &error { setting } else { "" };
-        let span = table.get("spool").map_or(0..0, |s| {
-            s.get_ref().as_table().and_then(|t| t.get(setting)).map_or_else(|| s.span(), Spanned::span)
-        });
-        c.error(span, error.to_string(), None);
+        c.error(spool_span(setting), error.to_string(), None);
+    }
+    for lane in Lane::ALL {
+        let limit = spool.as_ref().and_then(|s| s.age_s_max(lane)).filter(|s| *s < AGE_S_WARN);
+        if let Some(limit) = limit {
+            c.warn(
+                spool_span(&format!("{lane}_age_s_max")),
+                &format!("what no destination takes from the {lane} lane within {limit} s is given up"),
+                "an outage of a destination may last longer; 30 days are 2592000",
+            );
+        }
     }
     let own_key =
         table.get("spool").and_then(|s| s.get_ref().as_table()).is_some_and(|t| t.contains_key("key_file"));

@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use sources::mllp;
+use spool::pressure::Room;
 use web::{DestinationState, Product};
 
 use crate::product::Gateway;
@@ -173,6 +174,35 @@ impl Collector for Snapshot {
             "Disk the log may use",
             false,
             lanes().map(|l| (lane(l), l.budget_bytes)),
+        )?;
+        let spool = self.0.pipeline.spool();
+        let rooms: Vec<(&str, Room)> = spool
+            .logs()
+            .iter()
+            .map(|log| (log.name(), log.stat().room))
+            .chain([("disk", spool.disk())])
+            .collect();
+        let of = |name: &str| vec![("of", name.to_owned())];
+        family(
+            e,
+            "wardgate_room_needed_bytes",
+            "Bytes that may not go, by log and of the disk",
+            false,
+            rooms.iter().map(|(name, room)| (of(name), room.needed_bytes)),
+        )?;
+        family(
+            e,
+            "wardgate_room_left_bytes",
+            "Bytes that can still be taken in, by log and of the disk",
+            false,
+            rooms.iter().map(|(name, room)| (of(name), room.left_bytes)),
+        )?;
+        family(
+            e,
+            "wardgate_pressure",
+            "0 while there is room, 1 from 90 % on, 2 from 95 % on",
+            false,
+            rooms.iter().map(|(name, room)| (of(name), room.pressure() as u64)),
         )?;
         let stream = |d: &DeliveryStatus| {
             vec![("destination", d.destination.to_string()), ("lane", d.lane.to_string())]

@@ -103,10 +103,14 @@ impl Gateway {
     }
 
     fn disk(&self) -> Disk {
-        rustix::fs::statvfs(&self.data_dir).map_or(Disk { free_bytes: 0, total_bytes: 0 }, |s| Disk {
-            free_bytes: s.f_bavail.saturating_mul(s.f_frsize),
-            total_bytes: s.f_blocks.saturating_mul(s.f_frsize),
-        })
+        let used_percent = self.pipeline.spool().disk().percent();
+        let about = rustix::fs::statvfs(&self.data_dir).ok();
+        let bytes = |blocks: u64, size: u64| blocks.saturating_mul(size);
+        Disk {
+            free_bytes: about.as_ref().map_or(0, |s| bytes(s.f_bavail, s.f_frsize)),
+            total_bytes: about.as_ref().map_or(0, |s| bytes(s.f_blocks, s.f_frsize)),
+            used_percent,
+        }
     }
 
     fn target(&self, target: &Target, deliveries: &[DeliveryStatus], now: Timestamp) -> DestinationStatus {
@@ -202,6 +206,7 @@ impl Product for Gateway {
                     last_durable: *log.durable().borrow(),
                     bytes: stat.bytes,
                     budget_bytes: stat.bytes_max,
+                    used_percent: stat.room.percent(),
                 }
             })
             .collect();
@@ -225,6 +230,8 @@ impl Product for Gateway {
             feeds,
             destinations: self.targets.iter().map(|t| self.target(t, &deliveries, now)).collect(),
             disk: self.disk(),
+            held_log_used_percent: spool.held().stat().room.percent(),
+            journal_used_percent: spool.journal().stat().room.percent(),
             held: self.pipeline.held_total(),
         }
     }

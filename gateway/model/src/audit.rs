@@ -52,6 +52,10 @@ pub enum AuditAction {
     RootKeyEscrowed,
     /// The key of an epoch was destroyed: its records cannot be read any more.
     KeyEpochErased,
+    /// A log or the disk came near the end of its room, or away from it.
+    StoragePressure,
+    /// Records were given up undelivered, because they were older than the operator's limit.
+    RecordExpired,
 }
 
 /// One entry of the audit log. Ids, counts and names of settings only: no PHI.

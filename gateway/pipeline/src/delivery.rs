@@ -310,18 +310,7 @@ impl<D: Destination> Delivery<D> {
         let mut bytes = 0_usize;
         let began = Instant::now();
         let mut burst = 0;
-        if next < log.oldest() {
-            // Sent again after the landing went back, and no longer kept.
-            let last = log.oldest().saturating_sub(1).min(next.saturating_add(BATCH_SEQS_MAX - 1));
-            self.audit(AuditAction::RecordDamaged, format!("{next}..={last} are no longer kept"))?;
-            skip(&mut skipped, next, last, Reason::Expired);
-            next = last.saturating_add(1);
-            if next < log.oldest() {
-                return self.finish(first, next, releases, skipped, holds).await.map(Some);
-            }
-            // It stood where there is nothing any more.
-            *reader = log.reader(next);
-        }
+        let given_up = self.retention.given_up(self.lane);
         loop {
             let records_max = if self.nature.remembers { self.limits.records_max } else { 1 };
             let full = releases.len() >= records_max
@@ -331,7 +320,25 @@ impl<D: Destination> Delivery<D> {
             if full {
                 break;
             }
-            let Some(entry) = reader.next().await? else {
+            let entry = match reader.next().await {
+                // Given up and freed; or sent again after the landing went back, and no longer kept.
+                Err(spool::Error::Freed { oldest }) => {
+                    let last = oldest.saturating_sub(1).min(first.saturating_add(BATCH_SEQS_MAX - 1));
+                    if last > given_up {
+                        let from = next.max(given_up.saturating_add(1));
+                        self.audit(
+                            AuditAction::RecordExpired,
+                            format!("{from}..={last} are no longer kept"),
+                        )?;
+                    }
+                    skip(&mut skipped, next, last, Reason::Expired);
+                    next = last.saturating_add(1);
+                    *reader = log.reader(next);
+                    continue;
+                }
+                entry => entry?,
+            };
+            let Some(entry) = entry else {
                 let linger = if releases.is_empty() { SKIPS_LINGER } else { self.limits.linger };
                 let over = self.lane == Lane::Urgent || began.elapsed() >= linger || stop.is_cancelled();
                 if next > first && over {
@@ -350,10 +357,15 @@ impl<D: Destination> Delivery<D> {
             match entry {
                 Entry::Damaged { first: from, last } => {
                     let from = from.max(next);
-                    let last = last.min(first.saturating_add(BATCH_SEQS_MAX - 1));
-                    if last < from {
+                    let most = first.saturating_add(BATCH_SEQS_MAX - 1);
+                    if last.min(most) < from {
                         continue;
                     }
+                    if last > most {
+                        // The rest of it is met again by the next batch.
+                        *reader = log.reader(most.saturating_add(1));
+                    }
+                    let last = last.min(most);
                     self.audit(AuditAction::RecordDamaged, format!("{from}..={last} cannot be read"))?;
                     skip(&mut skipped, from, last, Reason::Quarantined);
                     next = last.saturating_add(1);
@@ -361,10 +373,14 @@ impl<D: Destination> Delivery<D> {
                 Entry::Erased { first: from, last } => {
                     // A landing that went back asks for what was erased when everybody had it.
                     let from = from.max(next);
-                    let last = last.min(first.saturating_add(BATCH_SEQS_MAX - 1));
-                    if last < from {
+                    let most = first.saturating_add(BATCH_SEQS_MAX - 1);
+                    if last.min(most) < from {
                         continue;
                     }
+                    if last > most {
+                        *reader = log.reader(most.saturating_add(1));
+                    }
+                    let last = last.min(most);
                     self.audit(AuditAction::RecordDamaged, format!("{from}..={last} were erased"))?;
                     skip(&mut skipped, from, last, Reason::Expired);
                     next = last.saturating_add(1);
@@ -375,6 +391,11 @@ impl<D: Destination> Delivery<D> {
                     }
                     if record.seq <= self.began_after {
                         skip(&mut skipped, record.seq, record.seq, Reason::NotAddressed);
+                        next = record.seq.saturating_add(1);
+                        continue;
+                    }
+                    if record.seq <= given_up {
+                        skip(&mut skipped, record.seq, record.seq, Reason::Expired);
                         next = record.seq.saturating_add(1);
                         continue;
                     }

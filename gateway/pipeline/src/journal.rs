@@ -57,10 +57,16 @@ enum JournalEntry {
         lane: Lane,
         mark: Mark,
     },
+    /// Up to here the lane was given up, by its age limit.
+    GivenUp {
+        lane: Lane,
+        mark: Mark,
+    },
 }
 
 #[derive(Debug, Default)]
 struct Folded {
+    given_up: HashMap<Lane, Mark>,
     destinations: BTreeMap<Slug, Vec<Beginning>>,
     documents: HashMap<String, Vec<u8>>,
     marks: HashMap<(Slug, Lane), Mark>,
@@ -88,6 +94,9 @@ impl Folded {
             }
             JournalEntry::Mark { destination, lane, mark } => {
                 self.marks.insert((destination, lane), mark);
+            }
+            JournalEntry::GivenUp { lane, mark } => {
+                self.given_up.insert(lane, mark);
             }
         }
     }
@@ -152,6 +161,20 @@ impl Journal {
 
     pub(crate) async fn put_mark(&self, destination: &Slug, lane: Lane, mark: Mark) -> Result<(), Error> {
         self.append(JournalEntry::Mark { destination: destination.clone(), lane, mark }).await
+    }
+
+    /// Up to which number a lane was given up; nothing of another log's.
+    pub(crate) fn given_up(&self, lane: Lane, incarnation: &str) -> Seq {
+        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        folded
+            .given_up
+            .get(&lane)
+            .filter(|mark| mark.incarnation == incarnation)
+            .map_or(0, |mark| mark.through)
+    }
+
+    pub(crate) async fn give_up(&self, lane: Lane, incarnation: String, through: Seq) -> Result<(), Error> {
+        self.append(JournalEntry::GivenUp { lane, mark: Mark { incarnation, through } }).await
     }
 
     /// A document by its key.

@@ -9,6 +9,7 @@
 //! **Invariants of absence.** Nothing here knows a protocol of the ward, HTTP, TLS or a file: arrivals come through
 //! [`model::Intake`], releases leave through [`forward::Destination`], bytes rest in [`spool`].
 
+mod ages;
 mod anchor;
 pub mod config;
 mod cursor;
@@ -20,6 +21,7 @@ mod held;
 mod intake;
 mod journal;
 pub mod marks;
+mod pressure;
 mod retention;
 pub mod routing;
 mod seen;
@@ -39,6 +41,7 @@ use forward::Destination;
 use model::{AuditAction, AuditEvent, Clock, Envelope, FaultKind, Lane, RecordId, Seq, Slug, codec};
 use profile::Catalogue;
 use spool::{Entry, Spool};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -54,6 +57,7 @@ pub use seen::{LINKS_MAX, SEEN_MAX};
 pub use status::{DeliveryState, DeliveryStatus};
 pub use trace::{Arrival, Decision, Fate, Outcome, Trace};
 
+use ages::Ages;
 use anchor::{Anchor, Board};
 use cursor::{Cursor, Cursors};
 use delivery::Delivery;
@@ -70,6 +74,9 @@ use status::Gauge;
 /// How often the identities of new records are written to the state store.
 const SEEN_FLUSH_EVERY: Duration = Duration::from_millis(500);
 
+/// Every so many of them somebody looks how much room is left and what is too old: every five seconds.
+const LOOK_EVERY_FLUSHES: u32 = 10;
+
 /// Every so many of them the log is told that time has passed: once a minute.
 const RETENTION_EVERY_FLUSHES: u32 = 120;
 /// The epoch that stands at the head of every keyed token; a new token key gets the next one.
@@ -80,7 +87,7 @@ const TOKEN_EPOCH: u16 = 1;
 pub struct Pipeline<D> {
     deliveries: Vec<Delivery<D>>,
     anchors: Vec<Anchor<D>>,
-    retention: Arc<Retention>,
+    ages: Vec<Ages>,
     handle: Handle,
 }
 
@@ -103,6 +110,7 @@ pub struct Handle {
     faults: Faults,
     held: Held,
     journal: Journal,
+    retention: Arc<Retention>,
     watched: Arc<Vec<Watched>>,
     feeds: Arc<HashMap<Slug, Feed>>,
     witnessed: Board,
@@ -129,6 +137,14 @@ impl<D: Destination + 'static> Pipeline<D> {
         let lanes = feeds.iter().map(|f| (f.name.clone(), f.lane)).collect();
         let feeds = Arc::new(feeds.into_iter().map(|f| (f.name.clone(), f)).collect::<HashMap<_, _>>());
         let retention = Arc::new(Retention::default());
+        let mut ages = Vec::new();
+        for lane in Lane::ALL {
+            let incarnation = spool.lane(lane).incarnation();
+            retention.give_up(lane, journal.given_up(lane, &incarnation));
+            if let Some(limit_s) = spool.config().age_s_max(lane) {
+                ages.push(Ages::load(lane, limit_s, &incarnation, spool.state())?);
+            }
+        }
         let builder = Builder { gateway, spool, clock, profiles, feeds, held, journal, retention };
 
         if builder.spool.state().was_lost() {
@@ -159,8 +175,20 @@ impl<D: Destination + 'static> Pipeline<D> {
         let Builder { spool, clock, feeds, held, journal, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
         let watched = Arc::new(watched);
-        let handle = Handle { spool, clock, intake, seen, faults, held, journal, watched, feeds, witnessed };
-        Ok(Self { deliveries, anchors, retention, handle })
+        let handle = Handle {
+            spool,
+            clock,
+            intake,
+            seen,
+            faults,
+            held,
+            journal,
+            retention,
+            watched,
+            feeds,
+            witnessed,
+        };
+        Ok(Self { deliveries, anchors, ages, handle })
     }
 
     /// How often checkpoints of the audit log leave.
@@ -188,10 +216,23 @@ impl<D: Destination + 'static> Pipeline<D> {
         }
         tasks.close();
         let handle = self.handle;
+        let mut ages = self.ages;
         let mut ticks = 0_u32;
+        let mut pressure = pressure::Watch::default();
+        let mut looked_at = Instant::now();
         loop {
             if ticks.is_multiple_of(RETENTION_EVERY_FLUSHES) {
-                self.retention.time_passed(&handle.spool, handle.clock.now());
+                handle.retention.time_passed(&handle.spool, handle.clock.now());
+            }
+            if ticks.is_multiple_of(LOOK_EVERY_FLUSHES) {
+                pressure.look(&handle.spool, &*handle.clock);
+                let passed = looked_at.elapsed();
+                looked_at += passed;
+                for ages in &mut ages {
+                    if let Err(error) = handle.grow_older(ages, passed).await {
+                        tracing::error!(lane = %ages.lane(), %error, "what is too old could not be given up");
+                    }
+                }
             }
             ticks = ticks.wrapping_add(1);
             if let Err(error) = handle.seen.flush(handle.spool.state()) {
@@ -387,6 +428,40 @@ impl Handle {
     /// The logs.
     pub fn spool(&self) -> &Spool {
         &self.spool
+    }
+
+    /// Time has passed for a lane with an age limit: what is beyond it and not settled everywhere is given up.
+    async fn grow_older(&self, ages: &mut Ages, passed: Duration) -> Result<(), Error> {
+        let lane = ages.lane();
+        let log = self.spool.lane(lane);
+        let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let beyond = ages.pass(passed_ms, *log.durable().borrow());
+        if let Some(through) = beyond {
+            let behind = self.retention.behind(lane, through);
+            for (destination, cursor) in &behind {
+                let event = AuditEvent {
+                    at: self.clock.now(),
+                    actor: "system".to_owned(),
+                    action: AuditAction::RecordExpired,
+                    subject: format!("{destination}/{lane}"),
+                    detail: format!(
+                        "{}..={through} as far as they are not under way: not taken within {} s",
+                        cursor.saturating_add(1),
+                        ages.limit_s()
+                    ),
+                };
+                self.spool.audit().record(&event)?;
+            }
+            if let Some((_, slowest)) = behind.iter().min_by_key(|(_, at)| *at) {
+                self.journal.give_up(lane, log.incarnation(), through).await?;
+                tracing::warn!(%lane, first = slowest.saturating_add(1), last = through, limit_s = ages.limit_s(),
+                    "records that not every destination took in time are given up");
+                self.retention.give_up(lane, through);
+                self.retention.time_passed(&self.spool, self.clock.now());
+            }
+            ages.done(through);
+        }
+        ages.store(self.spool.state(), beyond.is_some())
     }
 
     /// How every delivery stands.

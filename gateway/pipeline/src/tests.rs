@@ -1,5 +1,6 @@
 //! The pipeline against a landing in memory that follows the protocol's rules and can be told to misbehave.
 
+mod ages;
 mod anchor;
 mod delivery;
 mod forgetful;

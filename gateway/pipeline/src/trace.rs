@@ -67,6 +67,9 @@ pub enum Outcome {
         /// Numbers to be settled before it.
         ahead: u64,
     },
+    /// Not settled, and never will be sent: older than the limit of its lane. The destination learns of the gap when it
+    /// is reached.
+    GivenUp,
     /// A row of the destination's `raw` table.
     Landed {
         /// The row's `record_id`.
@@ -162,7 +165,11 @@ impl Handle {
         if id.seq == 0 || id.seq > *log.durable().borrow() || id.epoch > log.epoch() {
             return Err(Error::NotKept { id });
         }
-        let entry = log.get(id.seq).await?;
+        let entry = match log.get(id.seq).await {
+            // What became of it is still known.
+            Err(spool::Error::Freed { .. }) => None,
+            entry => entry?,
+        };
         let mut names: Vec<StreamEpoch> = Vec::new();
         if let Some(Entry::Record(record)) = &entry {
             names.push(record.epoch);
@@ -196,6 +203,9 @@ impl Handle {
         let cursor = watched.gauge.cursor();
         if id.seq <= watched.began_after {
             return Ok(Outcome::BeforeBeginning);
+        }
+        if id.seq > cursor && id.seq <= self.retention.given_up(id.lane) {
+            return Ok(Outcome::GivenUp);
         }
         if id.seq > cursor {
             return Ok(Outcome::Pending { ahead: id.seq.saturating_sub(cursor).saturating_sub(1) });

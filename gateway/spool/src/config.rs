@@ -52,6 +52,19 @@ pub struct Config {
     pub record_bytes_max: u64,
     /// How long a record stays after every destination has it, unless the budget needs the room earlier.
     pub retention_after_delivery_s: u64,
+    /// After so long a record of the urgent lane that a destination has not taken is given up: skipped there with
+    /// the reason `expired`, and audited. Time in which the gateway does not run does not count. Absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub urgent_age_s_max: Option<u64>,
+    /// The same for the clinical lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub clinical_age_s_max: Option<u64>,
+    /// The same for the bulk lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub bulk_age_s_max: Option<u64>,
     /// The algorithm for new segments.
     pub suite: SuiteChoice,
     /// The root key: a file of mode 0600 or 0400, in the clear or sealed by a passphrase, a credential, a TPM or an
@@ -71,6 +84,9 @@ impl Default for Config {
             journal_bytes_max: 1 << 30,
             record_bytes_max: RECORD_BYTES_MAX,
             retention_after_delivery_s: 7 * 24 * 60 * 60,
+            urgent_age_s_max: None,
+            clinical_age_s_max: None,
+            bulk_age_s_max: None,
             suite: SuiteChoice::Auto,
             key_file: PathBuf::from("/var/lib/wardgate/root.key"),
         }
@@ -100,10 +116,28 @@ impl Config {
                 return bad(setting, "room for at least two segments (2 × segment_bytes)");
             }
         }
+        for (setting, age) in [
+            ("urgent_age_s_max", self.urgent_age_s_max),
+            ("clinical_age_s_max", self.clinical_age_s_max),
+            ("bulk_age_s_max", self.bulk_age_s_max),
+        ] {
+            if age == Some(0) {
+                return bad(setting, "at least 1 second; without the line nothing is given up");
+            }
+        }
         if !(1..=RECORD_BYTES_MAX).contains(&self.record_bytes_max) {
             return bad("record_bytes_max", "from 1 to 67108864 (64 MiB)");
         }
         Ok(())
+    }
+
+    /// After how many seconds an undelivered record of a lane is given up.
+    pub const fn age_s_max(&self, lane: Lane) -> Option<u64> {
+        match lane {
+            Lane::Urgent => self.urgent_age_s_max,
+            Lane::Clinical => self.clinical_age_s_max,
+            Lane::Bulk => self.bulk_age_s_max,
+        }
     }
 
     /// The budget of a lane.
@@ -133,7 +167,8 @@ mod tests {
             toml::from_str::<Config>("segment_byte = 1").unwrap_err().to_string().contains("segment_byte")
         );
         type Spoil = fn(&mut Config);
-        let cases: [(Spoil, &str); 5] = [
+        let cases: [(Spoil, &str); 6] = [
+            (|c| c.bulk_age_s_max = Some(0), "bulk_age_s_max"),
             (|c| c.segment_bytes = 4096, "segment_bytes"),
             (|c| c.segment_bytes = (16 << 20) + 1, "segment_bytes"),
             (|c| c.held_bytes_max = 16 << 20, "held_bytes_max"),

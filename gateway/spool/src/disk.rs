@@ -31,6 +31,10 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn truncate(&self, file: &File, bytes: u64) -> io::Result<()>;
     /// Bytes that may still be written to the file system.
     fn available(&self, dir: &Path) -> io::Result<u64>;
+    /// Size of the file system; 0 where it is not known.
+    fn capacity(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(0)
+    }
 }
 
 /// The disk.
@@ -82,6 +86,11 @@ impl Disk for RealDisk {
     fn available(&self, dir: &Path) -> io::Result<u64> {
         let about = rustix::fs::statvfs(dir)?;
         Ok(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
+    fn capacity(&self, dir: &Path) -> io::Result<u64> {
+        let about = rustix::fs::statvfs(dir)?;
+        Ok(about.f_blocks.saturating_mul(about.f_frsize))
     }
 }
 

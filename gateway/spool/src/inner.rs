@@ -1,6 +1,7 @@
 //! What a log's handles, its committer, its readers and the keeper share.
 //!
-//! Lock order: `spare`, `identity`, `retention`, `table`; none is held across an await.
+//! Lock order: `spare`, `identity`, `retention`, `table`; none is held across an await. Who holds his log's `spare` may
+//! take the others of any log.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -8,7 +9,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 
 use model::{Clock, Seq, StreamEpoch, Timestamp};
 
@@ -21,6 +24,7 @@ use crate::keeper::{Chore, Chores};
 use crate::log::LogState;
 use crate::open::{Opened, Opening, open_segment};
 use crate::outside::Hands;
+use crate::pressure::Room;
 use crate::queue::Queue;
 use crate::table::{Table, segment_path};
 use crate::tail::Durable;
@@ -73,6 +77,8 @@ pub(crate) struct Inner {
     spare: Mutex<Option<File>>,
     health: AtomicU8,
     opened: Mutex<VecDeque<(u64, Arc<Opened>)>>,
+    /// The logs on the same disk, in the order in which they give way.
+    giving_way: OnceLock<Vec<Weak<Self>>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -125,7 +131,14 @@ impl Inner {
             spare: Mutex::new(None),
             health: AtomicU8::new(LogState::Ready as u8),
             opened: Mutex::default(),
+            giving_way: OnceLock::new(),
         }
+    }
+
+    /// Says which logs share the disk, in the order in which they give way. Once, when all are open.
+    pub(crate) fn set_giving_way(&self, logs: Vec<Weak<Self>>) {
+        // A second time would be a defect, and harmless.
+        drop(self.giving_way.set(logs));
     }
 
     pub(crate) fn table(&self) -> RwLockReadGuard<'_, Table> {
@@ -218,7 +231,6 @@ impl Inner {
         Ok(is_so)
     }
 
-    /// A segment's file, header and data key. `Ok(None)`: its header cannot be read.
     /// A segment's file, header and data key. `Ok(None)`: its header cannot be read, or its key
     /// was destroyed.
     pub(crate) fn opened(&self, number: u64) -> Result<Option<Arc<Opened>>, Error> {
@@ -305,7 +317,7 @@ impl Inner {
             if available >= bytes.saturating_add(self.limits.reserve_bytes) {
                 break;
             }
-            if !self.free_oldest(true)? {
+            if !self.free_somewhere() {
                 return Err(Error::Full { log: self.name });
             }
         }
@@ -325,6 +337,52 @@ impl Inner {
         Ok(file)
     }
 
+    /// Makes room on the disk: delivered records go, whichever log they are in, those of the bulk lane first.
+    pub(crate) fn free_somewhere(&self) -> bool {
+        let mut others = self.giving_way.get().into_iter().flatten().filter_map(Weak::upgrade);
+        others.any(|log| log.free_oldest_or_tell()) || self.free_oldest_or_tell()
+    }
+
+    fn free_oldest_or_tell(&self) -> bool {
+        self.free_oldest(true).unwrap_or_else(|error| {
+            tracing::warn!(log = self.name, %error, "a delivered segment could not be freed");
+            false
+        })
+    }
+
+    /// Whether [`Self::free_somewhere`] would find something.
+    fn is_something_freeable(&self) -> bool {
+        let mut others = self.giving_way.get().into_iter().flatten().filter_map(Weak::upgrade);
+        self.is_freeable() || others.any(|log| log.is_freeable())
+    }
+
+    /// Bytes of delivered records that would go if room were needed.
+    pub(crate) fn freeable_bytes(&self) -> u64 {
+        let through = self.freeing().through;
+        self.table().freeable_bytes(through)
+    }
+
+    fn is_freeable(&self) -> bool {
+        let through = self.freeing().through;
+        self.table().freeable(through).is_some()
+    }
+
+    /// How much of its budget is used by what may not go, and what is left.
+    pub(crate) fn room(&self) -> Room {
+        let through = self.freeing().through;
+        let bytes = self.limits.segment_bytes;
+        let table = self.table();
+        let (closed, newest) = table.needed(through);
+        let end = table.iter().last().map_or(0, |s| s.end);
+        drop(table);
+        // The open segment takes its whole size of the budget; what is behind its end is room.
+        let open = if end == 0 { 0 } else { bytes };
+        let behind = if end == 0 { 0 } else { self.capacity().saturating_sub(end) };
+        let more = self.limits.bytes_max.saturating_sub(closed + open) / bytes * bytes;
+        let left = if self.health() == LogState::Full && !self.has_room() { 0 } else { behind + more };
+        Room { needed_bytes: closed + newest, left_bytes: left }
+    }
+
     /// Whether a segment could be had, without making one: for refusing a record before its first byte.
     pub(crate) fn has_room(&self) -> bool {
         match self.spare.try_lock() {
@@ -333,17 +391,12 @@ impl Inner {
             _ => return true,
         }
         let bytes = self.limits.segment_bytes;
-        let through = self.freeing().through;
-        let table = self.table();
-        if table.freeable(through).is_some() {
+        if self.is_freeable() {
             return true;
         }
-        let fits = table.bytes().saturating_add(bytes) <= self.limits.bytes_max;
-        drop(table);
-        fits && self
-            .disk
-            .available(&self.dir)
-            .is_ok_and(|available| available >= bytes.saturating_add(self.limits.reserve_bytes))
+        let fits = self.table().bytes().saturating_add(bytes) <= self.limits.bytes_max;
+        let is_there = |available| available >= bytes.saturating_add(self.limits.reserve_bytes);
+        fits && (self.disk.available(&self.dir).is_ok_and(is_there) || self.is_something_freeable())
     }
 
     pub(crate) fn freeing(&self) -> Freeing {

@@ -67,13 +67,15 @@ impl Chores {
     }
 }
 
-/// Starts the keeper of these logs; says which thread it has, if it has one.
+/// Starts the keeper of these logs; says which thread it has, if it has one. With less than `low_bytes` left on the disk,
+/// what was delivered goes.
 pub(crate) fn start(
     hands: &Hands,
     logs: Vec<Arc<Inner>>,
     chores: Receiver<Chore>,
+    low_bytes: u64,
 ) -> Result<Option<JoinHandle<()>>, Error> {
-    let keeper = Keeper { logs, chores };
+    let keeper = Keeper { logs, chores, low_bytes };
     if let Hands::Stepped(stepper) = hands {
         stepper.entrust(keeper);
         return Ok(None);
@@ -95,6 +97,7 @@ pub(crate) fn start(
 pub(crate) struct Keeper {
     logs: Vec<Arc<Inner>>,
     chores: Receiver<Chore>,
+    low_bytes: u64,
 }
 
 impl Keeper {
@@ -122,6 +125,7 @@ impl Keeper {
             Chore::Free(log) => {
                 if let Some(log) = self.logs.get(*log) {
                     free(log);
+                    relieve(log, self.low_bytes);
                 }
             }
         }
@@ -160,8 +164,25 @@ fn free(log: &Inner) {
             }
         }
     }
+    retire(log);
+}
+
+/// The keys of epochs that have no records any more are destroyed.
+fn retire(log: &Inner) {
     if let Err(error) = log.keys.epochs().retire(&*log.disk) {
         tracing::warn!(%error, "keys of epochs whose records were freed are not destroyed yet");
+    }
+}
+
+/// What was kept only for later goes before somebody needs the room.
+fn relieve(log: &Inner, low_bytes: u64) {
+    let mut freed = 0_u64;
+    while log.disk.available(&log.dir).is_ok_and(|available| available < low_bytes) && log.free_somewhere() {
+        freed += 1;
+    }
+    if freed > 0 {
+        tracing::info!(segments = freed, "the disk is nearly full: delivered records were freed early");
+        retire(log);
     }
 }
 

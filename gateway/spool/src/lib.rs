@@ -54,6 +54,7 @@ mod log;
 mod offline;
 mod open;
 mod outside;
+pub mod pressure;
 mod queue;
 mod reader;
 mod recover;
@@ -80,7 +81,7 @@ pub use reader::{Entry, Payload, Reader, Record};
 pub use spool::Spool;
 pub use state::{KEY_BYTES_MAX, Pair, Shelf, State, Table, VALUE_BYTES_MAX, Write, WriteBatch};
 pub use tail::{Durable, Seen};
-pub use verify::{FINDINGS_MAX, Fault, Finding, LogReport, SpoolStat, VerifyReport, stat, verify};
+pub use verify::{FINDINGS_MAX, Fault, Finding, LogReport, Numbers, SpoolStat, VerifyReport, stat, verify};
 
 #[cfg(test)]
 mod tests;

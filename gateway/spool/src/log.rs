@@ -11,6 +11,7 @@ use crate::Error;
 use crate::format::{ChunkBody, ChunkRef, Chunked, INLINE_BYTES, META_BYTES_MAX, Packed, Stored};
 use crate::inner::{Inner, Pin};
 use crate::keeper::Chore;
+use crate::pressure::Room;
 use crate::queue::{Done, Work};
 use crate::reader::{Entry, Reader};
 use crate::tail::Durable;
@@ -47,6 +48,8 @@ pub struct LogStat {
     pub first: Seq,
     /// Last durable number, 0 when there is none.
     pub last: Seq,
+    /// What of the budget may not go, and what is left of it.
+    pub room: Room,
     /// How it fares.
     pub state: LogState,
     /// Damage found when the spool was opened and met by readers since.
@@ -239,6 +242,7 @@ impl Log {
 
     /// The log in figures.
     pub fn stat(&self) -> LogStat {
+        let room = self.0.room();
         let table = self.0.table();
         let bytes = table.bytes();
         LogStat {
@@ -249,6 +253,7 @@ impl Log {
             segments: table.len() as u64,
             first: table.oldest(),
             last: table.last,
+            room,
             state: if self.0.queue.is_stopping() { LogState::Stopped } else { self.0.health() },
             damaged: self.0.damaged.load(Ordering::Relaxed),
         }

@@ -56,7 +56,7 @@ pub fn open_for_reading(
         dir,
         keys,
         suite: Suite::choose(config.suite),
-        limits: limits(&config, name),
+        limits: limits(&config, name, 0),
         disk: Arc::new(RealDisk),
         hands: Hands::Threads,
         clock,

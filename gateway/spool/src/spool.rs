@@ -20,6 +20,7 @@ use crate::journal::Audit;
 use crate::keeper::Chores;
 use crate::keys::ring::KEYS_DIR;
 use crate::outside::{Hands, LOGS, Outside};
+use crate::pressure::{CRITICAL_PERCENT, Room};
 use crate::recover::{Owner, Recovered, recover};
 use crate::{Config, Error, Keys, Log, RootKey, State, committer, keeper};
 
@@ -50,6 +51,10 @@ pub struct Spool {
     hands: Hands,
     chores: Chores,
     threads: Vec<JoinHandle<()>>,
+    dir: PathBuf,
+    /// Most that the logs may take of the disk.
+    pool_bytes: u64,
+    config: Config,
     /// Held until everything is closed.
     _lock: File,
 }
@@ -117,6 +122,8 @@ impl Spool {
             None => State::open(&dir.join(STATE_DIR))?,
         };
         let (chores, asked) = Chores::new(hands.bell(LOGS));
+        let pool_bytes = pool(config, disk.capacity(dir).unwrap_or(0));
+        let low_bytes = pool_bytes / 100 * (100 - CRITICAL_PERCENT);
         let mut logs = Vec::new();
         let mut threads = Vec::new();
         for (index, (name, log_keys, recovered)) in found.into_iter().enumerate() {
@@ -125,7 +132,7 @@ impl Spool {
                 dir: log_dir(dir, name),
                 keys: log_keys,
                 suite: Suite::choose(config.suite),
-                limits: limits(config, name),
+                limits: limits(config, name, low_bytes),
                 disk: Arc::clone(&disk),
                 hands: hands.clone(),
                 clock: Arc::clone(&clock),
@@ -138,14 +145,33 @@ impl Spool {
             threads.extend(committer::start(Arc::clone(&inner), chain, next_segment)?);
             logs.push(Log(inner));
         }
-        let inners = logs.iter().map(|log| Arc::clone(&log.0)).collect();
-        threads.extend(keeper::start(&hands, inners, asked)?);
+        let inners: Vec<Arc<Inner>> = logs.iter().map(|log| Arc::clone(&log.0)).collect();
+        for log in &inners {
+            // Of the lanes the least urgent first, then what was held and decided; the journal keeps everything.
+            let lanes_and_held = inners.iter().take(3).rev().chain(inners.iter().skip(3).take(1));
+            log.set_giving_way(lanes_and_held.map(Arc::downgrade).collect());
+        }
+        threads.extend(keeper::start(&hands, inners, asked, low_bytes)?);
         let logs: [Log; LOGS] = logs.try_into().map_err(|_| Error::Internal("five logs"))?;
         let audit = Audit::new(logs[4].clone());
         if let Err(error) = epochs.retire(&*disk) {
             tracing::warn!(%error, "keys of epochs whose records were freed are not destroyed yet");
         }
-        Ok(Self { logs, state, epochs, disk, clock, audit, hands, chores, threads, _lock: lock })
+        Ok(Self {
+            logs,
+            state,
+            epochs,
+            disk,
+            clock,
+            audit,
+            hands,
+            chores,
+            threads,
+            dir: dir.to_owned(),
+            pool_bytes,
+            config: config.clone(),
+            _lock: lock,
+        })
     }
 
     /// The log of a lane.
@@ -173,6 +199,20 @@ impl Spool {
     /// All logs, lanes first.
     pub const fn logs(&self) -> &[Log; LOGS] {
         &self.logs
+    }
+
+    /// As it was opened.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The disk as all logs see it: how much of what they may take of it is neither free nor could be freed.
+    pub fn disk(&self) -> Room {
+        let freeable = self.logs.iter().map(|log| log.0.freeable_bytes()).fold(0, u64::saturating_add);
+        // A disk that does not say is not full.
+        let available = self.disk.available(&self.dir).unwrap_or(self.pool_bytes);
+        let left_bytes = available.saturating_add(freeable).min(self.pool_bytes);
+        Room { needed_bytes: self.pool_bytes - left_bytes, left_bytes }
     }
 
     /// Cursors and other state that can be rebuilt.
@@ -263,8 +303,15 @@ pub(crate) fn gateway_hash(gateway: &Slug) -> [u8; 32] {
     hash
 }
 
-pub(crate) fn limits(config: &Config, name: &str) -> Limits {
-    // On a full disk the lanes stop one after the other, bulk first; what the journal leaves is for sled and small files.
+/// What the logs together may take of a disk; one that does not tell its size counts for nothing.
+fn pool(config: &Config, capacity: u64) -> u64 {
+    let lanes = Lane::ALL.into_iter().map(|lane| config.lane_bytes_max(lane));
+    let budgets = lanes.chain([config.held_bytes_max, config.journal_bytes_max]).fold(0, u64::saturating_add);
+    if capacity == 0 { budgets } else { budgets.min(capacity) }
+}
+
+/// With what each log leaves to those behind it: see [`crate::pressure`].
+pub(crate) fn limits(config: &Config, name: &str, low_bytes: u64) -> Limits {
     let (bytes_max, reserve_segments) = match name {
         "urgent" => (config.urgent_bytes_max, 3),
         "clinical" => (config.clinical_bytes_max, 4),
@@ -272,12 +319,13 @@ pub(crate) fn limits(config: &Config, name: &str) -> Limits {
         "held" => (config.held_bytes_max, 2),
         _ => (config.journal_bytes_max, 1),
     };
+    let reserve_bytes = config.segment_bytes.saturating_mul(reserve_segments);
     Limits {
         segment_bytes: config.segment_bytes,
         bytes_max,
         record_bytes_max: config.record_bytes_max,
         retention_s: config.retention_after_delivery_s,
-        reserve_bytes: config.segment_bytes.saturating_mul(reserve_segments),
+        reserve_bytes: if name == "bulk" { reserve_bytes.max(low_bytes) } else { reserve_bytes },
     }
 }
 

@@ -112,6 +112,25 @@ impl Table {
         Whereabouts::Nowhere { last: nowhere }
     }
 
+    /// Bytes that may not go: of the closed segments, and in the newest one, which stays in any case.
+    pub(crate) fn needed(&self, through: Seq) -> (u64, u64) {
+        let Some(newest) = self.segments.values().next_back() else { return (0, 0) };
+        let closed = self.segments.values().take_while(|s| s.number != newest.number);
+        let closed = closed.skip_while(|s| s.is_delivered(through)).map(|s| s.bytes).sum();
+        (closed, if newest.is_delivered(through) { 0 } else { newest.end })
+    }
+
+    /// Bytes of the segments that would go if room were needed.
+    pub(crate) fn freeable_bytes(&self, through: Seq) -> u64 {
+        let but_the_newest = self.segments.len().saturating_sub(1);
+        self.segments
+            .values()
+            .take(but_the_newest)
+            .take_while(|s| s.is_delivered(through))
+            .map(|s| s.bytes)
+            .sum()
+    }
+
     /// Stamps what every reader is past.
     pub(crate) fn mark_delivered(&mut self, through: Seq, now_s: u64) -> bool {
         let mut is_changed = false;

@@ -8,6 +8,7 @@ mod keys;
 mod model_check;
 pub(crate) mod nonces;
 mod plain;
+mod pressure;
 mod support;
 mod tampering;
 mod torn;

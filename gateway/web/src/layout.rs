@@ -258,11 +258,15 @@ pub(crate) fn certificate_tone(expires_at: model::Timestamp, now: model::Timesta
 
 /// How full the disk is.
 pub(crate) fn disk_tone(disk: crate::Disk) -> Tone {
-    match format::percent(disk.free_bytes, disk.total_bytes) {
-        // The system did not say.
-        _ if disk.total_bytes == 0 => Tone::Calm,
-        ..3 => Tone::Act,
-        3..10 => Tone::Watch,
+    // The system may not have said.
+    if disk.total_bytes == 0 { Tone::Calm } else { room_tone(disk.used_percent) }
+}
+
+/// How full something is of what may not go: from 90 % on it is to be watched, from 95 % on somebody must act.
+pub(crate) const fn room_tone(used_percent: u64) -> Tone {
+    match used_percent {
+        95.. => Tone::Act,
+        90..95 => Tone::Watch,
         _ => Tone::Good,
     }
 }

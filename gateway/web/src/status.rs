@@ -27,6 +27,10 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// The file system that holds the logs.
     pub disk: Disk,
+    /// How much of the held log's room is used by records that wait.
+    pub held_log_used_percent: u64,
+    /// How much of the journal's room is used; at 100 nothing can be audited, and nothing be changed.
+    pub journal_used_percent: u64,
     /// Records in the held log that wait for a person.
     pub held: u64,
 }
@@ -44,6 +48,8 @@ pub struct LaneStatus {
     pub bytes: u64,
     /// Bytes it may take before it refuses.
     pub budget_bytes: u64,
+    /// How much of its room is used by what may not go yet; at 100 it refuses. Delivered records do not count.
+    pub used_percent: u64,
 }
 
 /// One feed since the daemon started.
@@ -149,6 +155,8 @@ pub struct Disk {
     pub free_bytes: u64,
     /// Its size.
     pub total_bytes: u64,
+    /// Of what the logs may take of it, how much is neither free nor could be freed.
+    pub used_percent: u64,
 }
 
 impl Status {

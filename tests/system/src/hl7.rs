@@ -44,3 +44,18 @@ pub fn observation(control_id: &str, n: u64) -> Vec<u8> {
     )
     .into_bytes()
 }
+
+/// An [`observation`] with a note of a quarter of a megabyte that compresses by no more than a quarter: five fill a segment
+/// of one megabyte.
+pub fn large(control_id: &str, n: u64) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut message = observation(control_id, n);
+    message.extend_from_slice(b"NTE|1||");
+    let mut state = n + 1;
+    message.extend((0..255_000).map(|_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        DIGITS[(state >> 58) as usize]
+    }));
+    message.push(b'\r');
+    message
+}

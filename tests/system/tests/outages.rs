@@ -205,6 +205,117 @@ fn a_full_disk_refuses_until_there_is_room_also_across_a_restart() {
 }
 
 #[test]
+fn a_disk_that_others_have_filled_does_not_stop_delivery() {
+    let mut site = Site::small();
+    site.spool = "segment_bytes = 1048576".to_owned();
+    let data = site.data();
+    let Some(_disk) = SmallDisk::mount(&data, 24) else { return };
+    site.write();
+    let mut gateway = site.start_gateway();
+    let load = Load::start(site.ports.mllp, 2, "filled", Duration::ZERO);
+    load.progress(300);
+    let sent = load.stop();
+    let ballast = data.join("ballast");
+    let fill = || {
+        let zeros = vec![0_u8; 4096];
+        let mut file = std::fs::File::options().create(true).append(true).open(&ballast).unwrap();
+        while std::io::Write::write_all(&mut file, &zeros).is_ok() {}
+    };
+    fill();
+    let mut landing = site.start_landing();
+    // Not a byte is free, and whatever the box gives back is taken at once. The cursor moves all the same.
+    wait::until("everything to be delivered", || {
+        fill();
+        (backlog(&site.status().unwrap()) == 0).then_some(())
+    });
+    gateway.still_runs();
+    assert_eq!(site.status().unwrap()["destinations"][0]["state"]["name"], "idle");
+    std::fs::remove_file(&ballast).unwrap();
+    mllp::resent_until_accepted(site.ports.mllp, &hl7::observation("filled-x", 1));
+    site.drained();
+    gateway.stop();
+    landing.stop();
+    assert_eq!(readers::rows(&site.root("lake"), "raw").len(), sent.len() + 1);
+    readers::sums(&site.root("lake"));
+    site.nothing_to_find();
+}
+
+#[test]
+fn a_full_disk_stops_the_bulk_lane_first_and_the_urgent_lane_last() {
+    let mut site = Site::small();
+    site.spool = "segment_bytes = 1048576".to_owned();
+    let (bulk, urgent) = (site::free_port(), site::free_port());
+    for (lane, port) in [("bulk", bulk), ("urgent", urgent)] {
+        site.more += &format!(
+            "[[feed]]\nname = \"{lane}\"\nlane = \"{lane}\"\n[feed.mllp]\nlisten = \"127.0.0.1:{port}\"\n"
+        );
+    }
+    let data = site.data();
+    let Some(_disk) = SmallDisk::mount(&data, 40) else { return };
+    site.write();
+    let mut gateway = site.start_gateway();
+    let feeds = [("bulk", bulk), ("clinical", site.ports.mllp), ("urgent", urgent)];
+    let mut sent = Vec::new();
+    // Nobody takes anything. Each lane is filled until it refuses; those behind it still take a record then.
+    for (i, (lane, port)) in feeds.into_iter().enumerate() {
+        for n in 0.. {
+            let message = hl7::large(&format!("{lane}-{n}"), n);
+            let answer = mllp::send(port, &message);
+            match answer.code().as_str() {
+                "AA" => sent.push(message),
+                "AE" if answer.to_string().contains("no room left") => break,
+                _ => panic!("{lane}: {answer:?}"),
+            }
+        }
+        for (later, port) in feeds.into_iter().skip(i + 1) {
+            let message = hl7::observation(&format!("{lane}-full-{later}"), 1);
+            mllp::accepted(port, &message);
+            sent.push(message);
+        }
+        let (_, why) = http::get(site.ports.operations, "/readyz").unwrap();
+        assert!(why.contains(&format!("the {lane} lane takes nothing in")), "{why}");
+        gateway.still_runs();
+    }
+    let status = site.status().unwrap();
+    assert!(status["disk"]["used_percent"].as_u64().unwrap() >= 75, "{status}");
+    for lane in status["lanes"].as_array().unwrap() {
+        assert_eq!(lane["used_percent"], 100, "{lane}");
+    }
+    let (_, metrics) = http::get(site.ports.operations, "/metrics").unwrap();
+    assert!(metrics.contains("wardgate_pressure{of=\"bulk\"} 2"), "{metrics}");
+    assert!(metrics.contains("wardgate_room_left_bytes{of=\"urgent\"} 0"), "{metrics}");
+    wait::until("a warning", || gateway.log().contains("room runs out").then_some(()));
+
+    // It is killed and starts again with the disk as it is; then somebody takes the records.
+    gateway.kill();
+    let mut gateway = site.launch_gateway();
+    wait::until("the gateway to answer", || {
+        gateway.still_runs();
+        http::get(site.ports.operations, "/healthz")
+    });
+    let mut landing = site.start_landing();
+    site.drained();
+    for (lane, port) in feeds {
+        let message = hl7::large(&format!("{lane}-again"), 1);
+        mllp::accepted(port, &message);
+        sent.push(message);
+    }
+    site.drained();
+    let status = site.status().unwrap();
+    for lane in status["lanes"].as_array().unwrap() {
+        assert!(lane["used_percent"].as_u64().unwrap() < 90, "delivered records do not count: {lane}");
+    }
+    gateway.stop();
+    landing.stop();
+    let mut rows = readers::payloads(&site.root("lake"));
+    rows.sort();
+    sent.sort();
+    assert!(rows == sent, "{} rows of {} records", rows.len(), sent.len());
+    readers::sums(&site.root("lake"));
+    site.nothing_to_find();
+}
+
+#[test]
 fn a_stop_under_load_finishes_what_it_accepted() {
     let site = Site::new();
     let (mut gateway, mut landing) = site.start();

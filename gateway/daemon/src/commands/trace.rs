@@ -75,6 +75,7 @@ pub(crate) async fn trace(config: &Path, id: RecordId, as_json: bool) -> anyhow:
                 format!("no row: {}{decided}", at("reason"))
             }
             "pending" => format!("not sent yet, {} before it", at("ahead")),
+            "given-up" => "given up: nobody took it within the age limit of its lane".to_owned(),
             "before-beginning" => "arrived before the destination began".to_owned(),
             other => other.to_owned(),
         };

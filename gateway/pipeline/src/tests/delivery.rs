@@ -185,16 +185,7 @@ async fn a_landing_set_back_behind_what_is_kept_gets_the_rest() {
     let start =
         || TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]);
     let gateway = start().await;
-    // Of bytes that do not compress to nothing: the log is to be filled with them.
-    let large = |n: u32| {
-        let mut x = u64::from(n);
-        let mut letter = || {
-            x = x.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
-            char::from(b'a' + (x >> 40) as u8 % 26)
-        };
-        let filler: String = (0..700_000).map(|_| letter()).collect();
-        format!("{}NTE|1||{filler}\r", message("MRN1", &format!("C{n}")))
-    };
+    let large = |n: u32| large_message(&format!("C{n}"), n.into(), 700_000);
     let mut last = 0;
     while gateway.handle.spool().lane(Lane::Clinical).oldest() == 1 {
         assert!(last < 100, "the budget is reached and nothing is freed");

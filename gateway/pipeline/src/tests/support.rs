@@ -391,3 +391,17 @@ pub(super) fn message(mrn: &str, control_id: &str) -> String {
         "MSH|^~\\&|A|LARKHAVEN|B|EDGE|20261124083000||ADT^A08^ADT_A01|{control_id}|P|2.5.1\rPID|1||{mrn}^^^LARKHAVEN^MR||KESTREL^ISADORA||19540311|F\r"
     )
 }
+
+/// A message with a note of so many letters, of which compression saves no more than a quarter: logs are filled with them.
+pub(super) fn large_message(control_id: &str, seed: u64, letters: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut message = message("MRN1", control_id);
+    message.push_str("NTE|1||");
+    let mut x = seed;
+    message.extend((0..letters).map(|_| {
+        x = x.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+        char::from(LETTERS[(x >> 58) as usize])
+    }));
+    message.push('\r');
+    message
+}

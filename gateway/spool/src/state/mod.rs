@@ -22,7 +22,8 @@
 //! a key of its own and in a file beside the store; where they differ, the store was lost.
 //!
 //! **Full disk.** sled writes when it opens. A ballast file beside the store is given up when opening meets a
-//! full disk, and made again when there is room.
+//! full disk, and made again when there is room. While it is open, blocks behind the end of its file are reserved before
+//! each flush, so that cursors still move, and by that make room, on a disk that others have filled.
 
 mod opening;
 mod shelf;
@@ -93,6 +94,11 @@ impl Table {
             Self::Faults => b'f',
             Self::Meta => b'm',
         }
+    }
+
+    /// The table of a key as it stands in sled.
+    fn of(key: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| key.first() == Some(&table.tag()))
     }
 
     fn key(self, key: &[u8]) -> Vec<u8> {
@@ -369,7 +375,7 @@ fn failed(what: &'static str, error: &sled::Error) -> Error {
 fn count(shelf: &dyn Shelf) -> Result<Counts, Error> {
     let mut counts = Counts::default();
     shelf.walk(&[], &mut |key, _| {
-        if let Some(table) = Table::ALL.into_iter().find(|t| key.first() == Some(&t.tag())) {
+        if let Some(table) = Table::of(key) {
             *counts.of(table) += 1;
         }
         true

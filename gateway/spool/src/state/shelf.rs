@@ -1,10 +1,16 @@
 //! Where the pairs stand: in sled, or on a shelf that a simulation brings.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use rustix::fs::FallocateFlags;
 
 use super::{Pair, failed};
 use crate::Error;
+
+/// Kept reserved behind the end of sled's file.
+const AHEAD_BYTES: u64 = 2 << 20;
 
 /// A write: a key, and its value or nothing.
 pub type Write = (Vec<u8>, Option<Vec<u8>>);
@@ -56,6 +62,18 @@ impl OnSled {
             File::options().read(true).write(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
         Ok(Self { db, file, was_lost })
     }
+
+    /// Best effort: where the disk is full already, what was reserved before is what there is.
+    fn reserve_ahead(&self) {
+        let Ok(about) = self.file.metadata() else { return };
+        let (len, held) = (about.len(), about.blocks().saturating_mul(512));
+        if held < len.saturating_add(AHEAD_BYTES)
+            && let Err(error) =
+                rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, len, 2 * AHEAD_BYTES)
+        {
+            tracing::debug!(%error, "no room is reserved for the state store");
+        }
+    }
 }
 
 impl Shelf for OnSled {
@@ -86,6 +104,7 @@ impl Shelf for OnSled {
     }
 
     fn flush(&self) -> Result<(), Error> {
+        self.reserve_ahead();
         self.db.flush().map_err(|e| failed("flush", &e))?;
         self.file.sync_data().map_err(|e| failed("sync", &sled::Error::Io(e)))
     }

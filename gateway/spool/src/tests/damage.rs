@@ -361,7 +361,13 @@ async fn a_cut_file_is_noticed_wherever_it_is_cut() {
     let first = segments(dir.path())[0].clone();
     let len = fs::metadata(&first).unwrap().len();
     fs::OpenOptions::new().write(true).open(&first).unwrap().set_len(len * 6 / 10).unwrap();
-    assert!(look(dir.path(), None).findings.iter().any(|f| f.fault == Fault::Missing));
+    let report = look(dir.path(), None);
+    let costs: Vec<_> =
+        report.findings.iter().map(|f| (f.fault, f.records.map(|r| (r.first, r.last)))).collect();
+    for cost in [(Fault::Truncation, None), (Fault::Truncation, Some((3, 3))), (Fault::Missing, Some((4, 4)))]
+    {
+        assert!(costs.contains(&cost), "{report:?}");
+    }
     let spool = open(dir.path());
     assert_eq!(damaged(&clinical(&spool)).await, [(3, 4)]);
 }

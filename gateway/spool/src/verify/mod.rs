@@ -44,8 +44,29 @@ pub enum Fault {
     Rot,
     /// Checksums are right and a MAC, a tag or the chain is wrong: somebody changed it.
     Tampering,
-    /// Records, or a part of a file, are not there.
+    /// A file ends before its end: it was cut, or what was written last never reached the disk.
+    Truncation,
+    /// Records are not there: a file is gone, or frames are.
     Missing,
+}
+
+/// Records that a finding costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Numbers {
+    /// The first.
+    pub first: Seq,
+    /// The last, inclusive.
+    pub last: Seq,
+}
+
+impl std::fmt::Display for Numbers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.first == self.last {
+            write!(f, "record {}", self.first)
+        } else {
+            write!(f, "records {} to {}", self.first, self.last)
+        }
+    }
 }
 
 /// One fault and where it is.
@@ -59,6 +80,8 @@ pub struct Finding {
     pub offset: u64,
     /// What kind.
     pub fault: Fault,
+    /// Which records it costs, where that is known; none where a copy or padding was hit.
+    pub records: Option<Numbers>,
     /// One sentence for a person. No content.
     pub detail: String,
 }
@@ -168,7 +191,7 @@ fn check_ring(
         };
         report.faults += 1;
         let (file, detail) = (file.to_owned(), detail.to_owned());
-        report.findings.push(Finding { log: KEYS_DIR, file, offset: 0, fault, detail });
+        report.findings.push(Finding { log: KEYS_DIR, file, offset: 0, fault, records: None, detail });
     }
     Ok(())
 }
@@ -263,9 +286,12 @@ impl<'a> Check<'a> {
         for (i, this) in seen.iter().enumerate() {
             let Some(header) = &this.header else { continue };
             if header.first_seq > report.last + 1 && !(report.first == 0 && identity.is_none()) {
-                let detail =
-                    format!("records {} to {} are in no file", report.last + 1, header.first_seq - 1);
-                self.note(this.number, 0, Fault::Missing, detail);
+                let records = Numbers { first: report.last + 1, last: header.first_seq - 1 };
+                let detail = format!("{records} are in no file");
+                self.push(Finding {
+                    records: Some(records),
+                    ..self.finding(file_name(this.number), 0, Fault::Missing, detail)
+                });
             }
             let later = seen.get(i + 1..).unwrap_or_default();
             let next =
@@ -291,9 +317,12 @@ impl<'a> Check<'a> {
         if let Some(identity) = head {
             let newest = seen.last().map_or(0, |s| s.number);
             if identity.head_seq > report.last {
-                let detail =
-                    format!("records {} to {} at the end are missing", report.last + 1, identity.head_seq);
-                self.note_in(FILE_NAME.to_owned(), 0, Fault::Missing, detail);
+                let records = Numbers { first: report.last + 1, last: identity.head_seq };
+                let detail = format!("{records} at the end are missing");
+                self.push(Finding {
+                    records: Some(records),
+                    ..self.finding(FILE_NAME.to_owned(), 0, Fault::Missing, detail)
+                });
             } else if identity.head_segment > newest {
                 let detail =
                     "a segment at the end is missing; how many records it held is not known".to_owned();
@@ -439,7 +468,11 @@ impl<'a> Check<'a> {
     }
 
     fn note_in(&mut self, file: String, offset: u64, fault: Fault, detail: String) {
-        self.push(Finding { log: self.name, file, offset, fault, detail });
+        self.push(self.finding(file, offset, fault, detail));
+    }
+
+    const fn finding(&self, file: String, offset: u64, fault: Fault, detail: String) -> Finding {
+        Finding { log: self.name, file, offset, fault, records: None, detail }
     }
 
     fn push(&mut self, finding: Finding) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::Seq;
 
-use super::{FINDINGS_MAX, Fault, Finding, Found, Seen, file_name};
+use super::{FINDINGS_MAX, Fault, Finding, Found, Numbers, Seen, file_name};
 use crate::cipher::tag_of;
 use crate::format::{
     ChunkRef, DATA_START, FooterBody, Kind, RecordBody, SegmentHeader, Stored, TRAILER_BYTES, Tag, flags,
@@ -69,9 +69,20 @@ impl Walked {
                     walked.frame(this, &mut scanner, &place);
                 }
                 Step::Rotten { place, .. } => {
-                    walked.note(place.offset, Fault::Rot, "a frame has rotted".to_owned());
-                    if place.header.kind == Kind::Record && place.header.seq == walked.last_seq + 1 {
+                    let is_next =
+                        place.header.kind == Kind::Record && place.header.seq == walked.last_seq + 1;
+                    if is_next {
                         walked.last_seq = place.header.seq;
+                        let records = Numbers { first: place.header.seq, last: place.header.seq };
+                        let is_cut = place.end() > this.bytes;
+                        let (fault, what) = if is_cut {
+                            (Fault::Truncation, "is cut off")
+                        } else {
+                            (Fault::Rot, "has rotted")
+                        };
+                        walked.cost(place.offset, fault, records, format!("{records} {what}"));
+                    } else {
+                        walked.note(place.offset, Fault::Rot, "a frame has rotted".to_owned());
                     }
                     walked.frames = place.header.frame + 1;
                     walked.tag = None;
@@ -112,6 +123,7 @@ impl Walked {
             Some(cipher) => {
                 let plain = cipher.open(header, body);
                 if plain.is_none() {
+                    // The number is not authentic either; what is missing shows at the next frame that is.
                     self.note(place.offset, Fault::Tampering, "a frame was changed".to_owned());
                     return;
                 }
@@ -130,8 +142,8 @@ impl Walked {
             return;
         }
         if header.seq > self.last_seq + 1 {
-            let detail = format!("records {} to {} are missing", self.last_seq + 1, header.seq - 1);
-            self.note(place.offset, Fault::Missing, detail);
+            let records = Numbers { first: self.last_seq + 1, last: header.seq - 1 };
+            self.cost(place.offset, Fault::Missing, records, format!("{records} cannot be read"));
         } else if header.seq <= self.last_seq {
             let detail = format!("record {} stands behind record {}", header.seq, self.last_seq);
             self.note(place.offset, Fault::Tampering, detail);
@@ -167,16 +179,16 @@ impl Walked {
     ) {
         if is_open && this.bytes < u64::from(header.segment_bytes) {
             let detail = "the file is shorter than it was made, and was not closed".to_owned();
-            self.note(this.bytes, Fault::Missing, detail);
+            self.note(this.bytes, Fault::Truncation, detail);
         }
         let Some(next) = next else { return };
         let previous = &next.previous;
         if this.bytes < previous.end {
-            self.note(this.bytes, Fault::Missing, "the end of the file is missing".to_owned());
+            self.note(this.bytes, Fault::Truncation, "the end of the file is missing".to_owned());
         }
         if self.last_seq + 1 < next.first_seq {
-            let detail = format!("records {} to {} are missing", self.last_seq + 1, next.first_seq - 1);
-            self.note(previous.end, Fault::Missing, detail);
+            let records = Numbers { first: self.last_seq + 1, last: next.first_seq - 1 };
+            self.cost(previous.end, Fault::Missing, records, format!("{records} cannot be read"));
         }
         let is_bound = previous.end == DATA_START
             || self.tag.is_none_or(|tag| tag == previous.tag && self.frames == previous.frames);
@@ -188,10 +200,19 @@ impl Walked {
     }
 
     fn note(&mut self, offset: u64, fault: Fault, detail: String) {
+        self.push(offset, fault, None, detail);
+    }
+
+    /// A finding that costs these records.
+    fn cost(&mut self, offset: u64, fault: Fault, records: Numbers, detail: String) {
+        self.push(offset, fault, Some(records), detail);
+    }
+
+    fn push(&mut self, offset: u64, fault: Fault, records: Option<Numbers>, detail: String) {
         self.found.count += 1;
         if self.found.list.len() < FINDINGS_MAX {
             let file = file_name(self.number);
-            self.found.list.push(Finding { log: self.log, file, offset, fault, detail });
+            self.found.list.push(Finding { log: self.log, file, offset, fault, records, detail });
         }
     }
 }

@@ -71,7 +71,9 @@ impl Product for Fake {
             lanes: Lane::ALL.into_iter().map(|lane| lane_of(lane, scene, t)).collect(),
             feeds: Vec::new(),
             destinations: Vec::new(),
-            disk: Disk { free_bytes: 181_300_000_000, total_bytes: 240_000_000_000 },
+            disk: Disk { free_bytes: 181_300_000_000, total_bytes: 240_000_000_000, used_percent: 3 },
+            held_log_used_percent: 0,
+            journal_used_percent: 1,
             held: 0,
         };
         if scene == Scene::Empty {
@@ -82,6 +84,7 @@ impl Product for Fake {
         if scene == Scene::Trouble {
             status.held = 3;
             status.disk.free_bytes = 19_200_000_000;
+            status.disk.used_percent = 91;
         }
         if let Some(text) = &*self.hostile.lock().unwrap_or_else(PoisonError::into_inner) {
             poison(&mut status, text);
@@ -159,12 +162,14 @@ fn lane_of(lane: Lane, scene: Scene, t: f64) -> LaneStatus {
         (Scene::Empty | Scene::Quiet, _) => (0, 8192, 20_000_000_000),
         (_, Lane::Urgent) => (1_204, 3_400_000, 2_000_000_000),
         (Scene::Trouble, Lane::Clinical) => {
-            (1_966_445 + arrived(t, 7.4, 140.0), 17_100_000_000, 20_000_000_000)
+            (1_966_445 + arrived(t, 7.4, 140.0), 18_500_000_000, 20_000_000_000)
         }
         (_, Lane::Clinical) => (1_918_233 + arrived(t, 7.4, 140.0), 4_120_000_000, 20_000_000_000),
         (_, Lane::Bulk) => (88_021, 31_700_000_000, 80_000_000_000),
     };
-    LaneStatus { lane, epoch: StreamEpoch::FIRST, last_durable, bytes, budget_bytes }
+    // All of it is needed: in these scenes nothing is kept only for later.
+    let used_percent = bytes * 100 / budget_bytes;
+    LaneStatus { lane, epoch: StreamEpoch::FIRST, last_durable, bytes, budget_bytes, used_percent }
 }
 
 fn feeds(scene: Scene, t: f64, now: Timestamp) -> Vec<FeedStatus> {

@@ -7,7 +7,7 @@ use axum::extract::{Extension, State};
 use maud::{Markup, html};
 
 use crate::app::{Shared, Snapshot};
-use crate::layout::{self, Column, Tone, number, place, words};
+use crate::layout::{self, Column, number, place, words};
 use crate::live::{Part, View};
 use crate::pages::{destinations, feeds};
 use crate::session::Session;
@@ -42,15 +42,6 @@ pub(crate) fn parts(snapshot: &Snapshot) -> Vec<Part> {
     ]
 }
 
-/// How full a lane is.
-fn lane_tone(lane: &LaneStatus) -> Tone {
-    match format::percent(lane.bytes, lane.budget_bytes) {
-        95.. => Tone::Act,
-        80..95 => Tone::Watch,
-        _ => Tone::Good,
-    }
-}
-
 fn lanes(lanes: &[LaneStatus]) -> Markup {
     const COLUMNS: [Column; 5] = [
         words("Lane"),
@@ -62,14 +53,14 @@ fn lanes(lanes: &[LaneStatus]) -> Markup {
     let rows = lanes
         .iter()
         .map(|lane| {
-            let share = format::percent(lane.bytes, lane.budget_bytes);
+            let share = lane.used_percent;
             vec![
                 html! { (lane.lane) },
                 html! { (lane.epoch) },
                 html! { @if lane.last_durable == 0 { "none yet" } @else { (format::count(lane.last_durable)) } },
                 html! { (format::bytes(lane.bytes)) },
                 html! {
-                    span.share { (layout::bar(share, lane_tone(lane)))
+                    span.share { (layout::bar(share, layout::room_tone(share)))
                     span { (share) " % of " (format::bytes(lane.budget_bytes)) } }
                 },
             ]

@@ -3,7 +3,6 @@
 
 use maud::{Markup, html};
 
-use super::lane_tone;
 use crate::app::Snapshot;
 use crate::layout::{self, Tone};
 use crate::{DestinationState, format};
@@ -49,18 +48,26 @@ pub(super) fn of(snapshot: &Snapshot) -> Verdict {
             DestinationState::Delivering | DestinationState::Idle => {}
         }
     }
-    for lane in &status.lanes {
-        let tone = lane_tone(lane);
+    let lane =
+        "When it is full, its feeds are refused until a destination has caught up. Nothing is dropped.";
+    let held =
+        "When it is full, what cannot be released stays in its lane and stops it. Decide on what is held.";
+    let journal =
+        "When it is full, nothing can be audited, so nothing can be changed. Give it a larger budget.";
+    let mut logs: Vec<(String, u64, &str)> =
+        status.lanes.iter().map(|l| (format!("The {} lane", l.lane), l.used_percent, lane)).collect();
+    logs.push(("The held log".to_owned(), status.held_log_used_percent, held));
+    logs.push(("The journal".to_owned(), status.journal_used_percent, journal));
+    for (what, percent, why) in logs {
+        let tone = layout::room_tone(percent);
         if tone >= Tone::Watch {
-            let share = format::percent(lane.bytes, lane.budget_bytes);
-            let why = "When it is full, its feeds are refused until a destination has caught up. Nothing is dropped.";
-            add(tone, format!("The {} lane is {share} % full", lane.lane), why.to_owned(), None);
+            add(tone, format!("{what} is {percent} % full"), why.to_owned(), None);
         }
     }
     let disk = layout::disk_tone(status.disk);
     if disk >= Tone::Watch {
         let why = format!(
-            "{} are left. Free some space, or give the log a smaller budget.",
+            "{} are left. From 95 % on the bulk lane takes nothing more and delivered records go early. Free some space.",
             format::bytes(status.disk.free_bytes)
         );
         add(disk, "The disk is nearly full".to_owned(), why, None);
@@ -168,6 +175,7 @@ mod tests {
             last_durable: 5,
             bytes: 1,
             budget_bytes: 100,
+            used_percent: 1,
         };
         let feed = FeedStatus {
             name: "adt".parse().unwrap(),
@@ -207,7 +215,9 @@ mod tests {
             lanes: Lane::ALL.into_iter().map(lane).collect(),
             feeds: vec![feed],
             destinations: vec![destination],
-            disk: Disk { free_bytes: 50, total_bytes: 100 },
+            disk: Disk { free_bytes: 50, total_bytes: 100, used_percent: 50 },
+            held_log_used_percent: 0,
+            journal_used_percent: 1,
             held: 0,
         };
         Snapshot { status, now: at(0), certificate_expires_at: Some(at(300)), trend: Trend::default() }
@@ -216,7 +226,7 @@ mod tests {
     #[test]
     fn one_cause_one_point() {
         type Case = (fn(&mut Snapshot), Tone, &'static str, &'static str);
-        let cases: [Case; 15] = [
+        let cases: [Case; 18] = [
             (|_| {}, Tone::Good, "All is well, everything has been delivered", ""),
             (
                 |s| s.status.destinations[0].lanes[0].backlog = 3,
@@ -258,18 +268,42 @@ mod tests {
                 "lake is unreachable",
             ),
             (
-                |s| s.status.lanes[1].bytes = 80,
-                Tone::Watch,
-                "Working, with one thing to watch",
-                "The clinical lane is 80 % full",
+                // Delivered records that fill the budget are no trouble.
+                |s| s.status.lanes[1].bytes = 100,
+                Tone::Good,
+                "All is well, everything has been delivered",
+                "",
             ),
             (
-                |s| s.status.lanes[1].bytes = 95,
+                |s| s.status.lanes[1].used_percent = 90,
+                Tone::Watch,
+                "Working, with one thing to watch",
+                "The clinical lane is 90 % full",
+            ),
+            (
+                |s| s.status.lanes[1].used_percent = 95,
                 Tone::Act,
                 "One thing needs you",
                 "The clinical lane is 95 % full",
             ),
-            (|s| s.status.disk.free_bytes = 2, Tone::Act, "One thing needs you", "The disk is nearly full"),
+            (
+                |s| s.status.held_log_used_percent = 92,
+                Tone::Watch,
+                "Working, with one thing to watch",
+                "The held log is 92 % full",
+            ),
+            (
+                |s| s.status.journal_used_percent = 99,
+                Tone::Act,
+                "One thing needs you",
+                "The journal is 99 % full",
+            ),
+            (
+                |s| s.status.disk.used_percent = 96,
+                Tone::Act,
+                "One thing needs you",
+                "The disk is nearly full",
+            ),
             (
                 |s| s.certificate_expires_at = Some(at(20)),
                 Tone::Watch,
@@ -298,13 +332,13 @@ mod tests {
     fn what_needs_somebody_stands_first() {
         let mut snapshot = snapshot();
         snapshot.status.held = 2;
-        snapshot.status.disk = Disk { free_bytes: 1, total_bytes: 100 };
+        snapshot.status.disk = Disk { free_bytes: 1, total_bytes: 100, used_percent: 99 };
         let verdict = of(&snapshot);
         assert_eq!(verdict.sentence, "One thing needs you");
         let tones: Vec<Tone> = verdict.points.iter().map(|p| p.tone).collect();
         assert_eq!(tones, [Tone::Act, Tone::Watch]);
         // A system that does not tell the size of its disk raises no alarm.
-        snapshot.status.disk = Disk { free_bytes: 0, total_bytes: 0 };
+        snapshot.status.disk = Disk { free_bytes: 0, total_bytes: 0, used_percent: 100 };
         assert_eq!(of(&snapshot).points.len(), 1);
     }
 }
