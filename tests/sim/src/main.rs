@@ -42,6 +42,7 @@ use std::time::Duration;
 use pipeline::Start;
 
 use dice::Dice;
+use hospital::Hospital;
 use life::{End, Plan};
 use oracle::Oracle;
 use plant::Plant;
@@ -70,6 +71,7 @@ fn run(seed: u64, plant: Option<Plant>) -> Outcome {
         if life > 0 && world.dice(|d| d.permille(50)) {
             world.say(format_args!("the state store is lost"));
             world.cabinet.lose();
+            world.hospital(Hospital::lose_index);
             oracle.was_state_lost = true;
         }
         life::live(&world, &mut oracle, dir.path(), &plan);

@@ -279,10 +279,11 @@ impl World {
     pub(crate) fn unlinked(&self, path: &Path, bytes: &[u8]) {
         let lane = path.parent().and_then(|d| d.file_name()?.to_str()?.parse::<Lane>().ok());
         let (Some(lane), Some("seg")) = (lane, path.extension().and_then(|e| e.to_str())) else { return };
+        let Some(last) = last_record(bytes) else { return };
+        self.hospital(|h| h.let_go(lane, last));
         if self.is_opening.load(Ordering::Relaxed) {
             return;
         }
-        let Some(last) = last_record(bytes) else { return };
         for name in self.configured.lock().unwrap().iter() {
             let key = [b"c", format!("{name}/{lane}").as_bytes()].concat();
             let passed = self.cabinet.passed(&key);
