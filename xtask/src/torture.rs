@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// This seed of the simulation alone, with its event log
     #[arg(long)]
     seed: Option<u64>,
+    /// Size of the object that goes through the log, in MiB
+    #[arg(long, default_value_t = 5 * 1024)]
+    object_mib: u64,
     /// Only this programme
     #[arg(long, value_enum)]
     only: Option<Programme>,
@@ -47,6 +50,8 @@ enum Programme {
     Fuzz,
     /// Every FHIR Bundle of the corpus before every validator
     Fhir,
+    /// A very large object through the log, in flat memory
+    Object,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -58,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Programme::Faults,
         Programme::Fuzz,
         Programme::Fhir,
+        Programme::Object,
     ];
     let mut failed = Vec::new();
     for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
@@ -73,6 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Programme::Faults => faults::run(&args.faults),
             Programme::Fuzz => fuzz::run(&args.fuzz),
             Programme::Fhir => stages::fhir(),
+            Programme::Object => object(args.object_mib),
         };
         if let Err(error) = result {
             println!("{programme:?} failed: {error:#}");
@@ -98,4 +105,20 @@ fn properties(cases: u32) -> Result<()> {
     let mut cargo = shell::cargo();
     cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]);
     shell::run(cargo.env("PROPTEST_CASES", cases.to_string()))
+}
+
+fn object(mib: u64) -> Result<()> {
+    let mut cargo = shell::cargo();
+    cargo.args([
+        "test",
+        "--locked",
+        "--release",
+        "-p",
+        "wardgate-spool",
+        "--test",
+        "objects",
+        "--",
+        "--nocapture",
+    ]);
+    shell::run(cargo.env("WARDGATE_OBJECT_MIB", mib.to_string()))
 }

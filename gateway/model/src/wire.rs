@@ -22,6 +22,9 @@ pub const BATCH_WIRE_BYTES_MAX: usize = 80 << 20;
 /// Largest batch after decompression, in bytes. The landing stops a bomb there.
 pub const BATCH_RAW_BYTES_MAX: usize = 96 << 20;
 
+/// Largest payload of a record that a batch carries, in bytes. What is larger is no row of a table: it is held.
+pub const RECORD_WIRE_BYTES_MAX: u64 = 64 << 20;
+
 /// A time as far as a policy lets it through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -20,16 +20,16 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use deid::{Policy, Release};
 use forward::retry::{Backoff, Limits, Verdict};
 use forward::{Committed, Destination, Nature, SendError};
 use futures_util::future::try_join_all;
+use model::wire::RECORD_WIRE_BYTES_MAX;
 use model::{
     AuditAction, AuditEvent, Batch, Clock, Envelope, Lane, Reason, RecordId, Seq, Skip, Slug, StreamId,
     Timestamp, codec,
 };
-use spool::{Durable, Entry, Log, Reader, Spool};
+use spool::{Durable, Entry, Log, Payload, Reader, Spool};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ use crate::Error;
 use crate::config::BatchLimits;
 use crate::cursor::{Cursor, Cursors, Settled};
 use crate::gate::Gate;
-use crate::held::Hold;
+use crate::held::{Hold, Subject};
 use crate::journal::Journal;
 use crate::marks::Marks;
 use crate::retention::Retention;
@@ -400,24 +400,10 @@ impl<D: Destination> Delivery<D> {
                         continue;
                     }
                     let id = RecordId { lane: self.lane, epoch: log.epoch(), seq: record.seq };
-                    let payload: Bytes = match record.payload.bytes().await {
-                        Ok(payload) => payload,
-                        Err(spool::Error::Damaged { .. }) => {
-                            self.audit(
-                                AuditAction::RecordDamaged,
-                                format!("the payload of {id} cannot be read"),
-                            )?;
-                            skip(&mut skipped, record.seq, record.seq, Reason::Quarantined);
-                            next = record.seq.saturating_add(1);
-                            continue;
-                        }
-                        Err(error) => return Err(error.into()),
-                    };
-                    bytes = bytes.saturating_add(payload.len());
                     let shaped = match codec::decode::<Envelope>(&record.meta) {
                         Ok(envelope) => {
                             self.gauge.saw(envelope.provenance.received_at);
-                            self.shaper.shape(id, envelope, payload, &mut held_now)
+                            self.shape(id, envelope, record.payload, &mut bytes, &mut held_now).await?
                         }
                         Err(error) => {
                             tracing::error!(record = %id, %error, "an envelope of our own cannot be read");
@@ -446,6 +432,30 @@ impl<D: Destination> Delivery<D> {
             }
         }
         self.finish(first, next, releases, skipped, holds).await.map(Some)
+    }
+
+    /// Reads a record and shapes it; `bytes` grows by what was read.
+    async fn shape(
+        &self,
+        id: RecordId,
+        envelope: Envelope,
+        payload: Payload,
+        bytes: &mut usize,
+        held_now: &mut HashSet<Subject>,
+    ) -> Result<Shaped, Ended> {
+        if payload.len() > RECORD_WIRE_BYTES_MAX {
+            return Ok(self.shaper.shape_object(id, envelope, payload));
+        }
+        let read = match payload.bytes().await {
+            Ok(read) => read,
+            Err(spool::Error::Damaged { .. }) => {
+                self.audit(AuditAction::RecordDamaged, format!("the payload of {id} cannot be read"))?;
+                return Ok(Shaped::Skip(Reason::Quarantined));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        *bytes = bytes.saturating_add(read.len());
+        Ok(self.shaper.shape(id, envelope, read, held_now))
     }
 
     async fn finish(

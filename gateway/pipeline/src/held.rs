@@ -22,7 +22,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use spool::{Entry, Log, Spool};
+use spool::{Entry, Payload, Spool};
 
 use crate::{Decision, Error};
 
@@ -165,7 +165,8 @@ pub(crate) struct Hold {
     /// Held only because an earlier record of its subject is.
     pub(crate) follows: bool,
     pub(crate) envelope: Envelope,
-    pub(crate) payload: Bytes,
+    /// Copied as a stream where it is no record of the wire.
+    pub(crate) payload: Payload,
 }
 
 /// What a person made of a held record.
@@ -236,22 +237,33 @@ impl Held {
         if self.index().by_record.contains_key(&(destination.clone(), hold.id)) {
             return Ok(());
         }
-        let item = HeldItem {
+        let mut item = HeldItem {
             id: hold.id,
             destination: destination.clone(),
             feed: hold.envelope.provenance.feed.clone(),
             reason: hold.reason,
             why: hold.why,
             at: self.clock.now(),
-            bytes: hold.payload.len() as u64,
+            bytes: hold.payload.len(),
         };
         let origin = hold.envelope.provenance.origin;
-        let entry = HeldEntry::Held {
-            item: item.clone(),
-            subject: hold.subject.map(|s| ByteBuf::from(s.to_vec())),
-            envelope: Box::new(hold.envelope),
+        let (subject, envelope) = (hold.subject.map(|s| ByteBuf::from(s.to_vec())), Box::new(hold.envelope));
+        let entry = |item: &HeldItem| {
+            let (item, subject, envelope) = (item.clone(), subject.clone(), envelope.clone());
+            codec::encode(&HeldEntry::Held { item, subject, envelope })
         };
-        let seq = append(self.spool.held(), &entry, &hold.payload).await?;
+        let log = self.spool.held();
+        let seq = match log.append_payload(entry(&item)?, &hold.payload).await {
+            // An object is read only now. What is left of it is that it was here: that must not stop the lane.
+            Err(spool::Error::Damaged { .. }) => {
+                item.why = "its bytes are damaged on the disk, so that there is nothing to hold".to_owned();
+                item.bytes = 0;
+                let detail = format!("the payload of {} cannot be read", hold.id);
+                self.audit("system", AuditAction::RecordDamaged, hold.id, detail)?;
+                log.append(entry(&item)?, &[]).await?
+            }
+            done => done?,
+        };
         let on_its_way = {
             let mut index = self.index();
             index.insert(seq, item, hold.subject, origin);
@@ -399,7 +411,7 @@ impl Held {
 
     async fn resolve(&self, held: Seq, how: Resolution, actor: &str) -> Result<(), Error> {
         let entry = HeldEntry::Resolved { held, how, actor: actor.to_owned(), at: self.clock.now() };
-        append(self.spool.held(), &entry, &[]).await?;
+        self.spool.held().append(codec::encode(&entry)?, &[]).await?;
         let HeldEntry::Resolved { how, at, .. } = entry else { return Ok(()) };
         self.index().resolve(held, &how, actor, at);
         self.let_go();
@@ -424,10 +436,6 @@ impl Held {
         };
         Ok(self.spool.audit().record(&event)?)
     }
-}
-
-async fn append(log: &Log, entry: &HeldEntry, payload: &[u8]) -> Result<Seq, Error> {
-    Ok(log.append(codec::encode(entry)?, payload).await?)
 }
 
 impl Edited {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deid::{Clinical, Context, Policy, Release, TokenKey};
+use model::wire::RECORD_WIRE_BYTES_MAX;
 use model::{Envelope, Format, Reason, RecordId, Slug};
 use profile::Catalogue;
-use spool::Keys;
+use spool::{Keys, Payload};
 
 use crate::config::Feed;
 use crate::held::{Held, Hold, Subject};
@@ -21,6 +22,13 @@ pub(crate) enum Shaped {
     Release(Release),
     Skip(Reason),
     Hold(Hold),
+}
+
+/// What is known of a record before it is read.
+enum Look<'a> {
+    At(&'a Feed),
+    Skip(Reason),
+    Hold(&'static str),
 }
 
 /// Shapes the records of one destination.
@@ -46,30 +54,12 @@ impl Shaper {
         payload: Bytes,
         held_now: &mut HashSet<Subject>,
     ) -> Shaped {
-        if envelope.only.as_ref().is_some_and(|only| !only.contains(&self.destination)) {
-            return Shaped::Skip(Reason::NotAddressed);
-        }
+        let feed = match self.look(id, &envelope) {
+            Look::At(feed) => feed,
+            Look::Skip(reason) => return Shaped::Skip(reason),
+            Look::Hold(why) => return Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload)),
+        };
         let provenance = &envelope.provenance;
-        let Some(feed) = self.feeds.get(&provenance.feed) else {
-            let why = "its feed is no longer in the configuration, so nothing says who may have it";
-            return Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload));
-        };
-        if !feed.may_lead_to(&self.destination) {
-            return Shaped::Skip(Reason::NotRouted);
-        }
-        let is_hl7 = match provenance.format {
-            Format::Hl7v2 => true,
-            // Of a device's feed it would have been a device's unit.
-            Format::Unparsed => feed.device_topics.is_empty(),
-            Format::Device(_) | Format::Fhir => false,
-        };
-        if self.hl7_only && !is_hl7 {
-            return Shaped::Skip(Reason::NotRouted);
-        }
-        if let Some(reason) = self.held.reason(&self.destination, id) {
-            // A person decides, also where the policy or the destination would take it by now.
-            return Shaped::Skip(reason);
-        }
         let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
         let clinical = match self.decode(feed.charset, &payload, device.as_deref(), &envelope) {
             Ok(clinical) => clinical,
@@ -98,6 +88,51 @@ impl Shaper {
                 Shaped::Hold(hold(id, refused.reason, &why, subject, envelope, payload))
             }
         }
+    }
+
+    /// A record that is too large for any batch: held, where it is not for somebody else anyway. It is not read: whose it
+    /// is, is not known, so it makes nothing wait.
+    pub(crate) fn shape_object(&self, id: RecordId, envelope: Envelope, payload: Payload) -> Shaped {
+        match self.look(id, &envelope) {
+            Look::Skip(reason) => Shaped::Skip(reason),
+            Look::Hold(why) => Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload)),
+            Look::At(_) => {
+                let why = format!(
+                    "too large for the wire: it has {} bytes, and a batch carries records of at most \
+                     {RECORD_WIRE_BYTES_MAX}",
+                    payload.len()
+                );
+                Shaped::Hold(hold(id, Reason::Held, &why, None, envelope, payload))
+            }
+        }
+    }
+
+    /// What can be said of a record without reading it.
+    fn look(&self, id: RecordId, envelope: &Envelope) -> Look<'_> {
+        if envelope.only.as_ref().is_some_and(|only| !only.contains(&self.destination)) {
+            return Look::Skip(Reason::NotAddressed);
+        }
+        let provenance = &envelope.provenance;
+        let Some(feed) = self.feeds.get(&provenance.feed) else {
+            return Look::Hold("its feed is no longer in the configuration, so nothing says who may have it");
+        };
+        if !feed.may_lead_to(&self.destination) {
+            return Look::Skip(Reason::NotRouted);
+        }
+        let is_hl7 = match provenance.format {
+            Format::Hl7v2 => true,
+            // Of a device's feed it would have been a device's unit.
+            Format::Unparsed => feed.device_topics.is_empty(),
+            Format::Device(_) | Format::Fhir => false,
+        };
+        if self.hl7_only && !is_hl7 {
+            return Look::Skip(Reason::NotRouted);
+        }
+        if let Some(reason) = self.held.reason(&self.destination, id) {
+            // A person decides, also where the policy or the destination would take it by now.
+            return Look::Skip(reason);
+        }
+        Look::At(feed)
     }
 
     /// A record that the policy lets go and the destination does not take.
@@ -175,7 +210,7 @@ fn hold(
     why: &str,
     subject: Option<Subject>,
     envelope: Envelope,
-    payload: Bytes,
+    payload: impl Into<Payload>,
 ) -> Hold {
-    Hold { id, reason, why: why.to_owned(), subject, follows: false, envelope, payload }
+    Hold { id, reason, why: why.to_owned(), subject, follows: false, envelope, payload: payload.into() }
 }

@@ -99,12 +99,13 @@ struct Draft {
     marks: Vec<(Seq, u64)>,
     /// For each item: its number, or where its chunk lies.
     placed: Vec<Placed>,
-    refs: Vec<(u64, Seq)>,
+    /// Segments from and to, that a record needs.
+    refs: Vec<(u64, u64, Seq)>,
 }
 
 enum Placed {
     Record(Seq),
-    Chunk(ChunkRef),
+    Part(ChunkRef),
 }
 
 impl Committer {
@@ -371,7 +372,8 @@ impl Committer {
                 Work::Record { meta, stored, .. } => {
                     let seq = draft.last_seq + 1;
                     if let Stored::Chunked(chunked) = stored {
-                        draft.refs.extend(chunked.refs.iter().map(|r| (r.segment, seq)));
+                        let needed = chunked.layout.segments();
+                        draft.refs.extend(needed.into_iter().map(|(from, to)| (from, to, seq)));
                     }
                     let bits = more | stored.flags();
                     active.frame(buffer, batch, Kind::Record, bits, seq, |out| {
@@ -387,12 +389,14 @@ impl Committer {
                     let bits = more | chunk.packed.flags();
                     let (body_len, tag) =
                         active.frame(buffer, batch, Kind::Chunk, bits, 0, |out| chunk.encode(out))?;
-                    draft.placed.push(Placed::Chunk(ChunkRef {
-                        segment: active.number,
-                        offset,
-                        body_len,
-                        tag,
-                    }));
+                    let segment = active.number;
+                    draft.placed.push(Placed::Part(ChunkRef { segment, offset, body_len, tag }));
+                }
+                Work::Table(table) => {
+                    let (body_len, tag) =
+                        active.frame(buffer, batch, Kind::Table, more, 0, |out| table.encode(out))?;
+                    let segment = active.number;
+                    draft.placed.push(Placed::Part(ChunkRef { segment, offset, body_len, tag }));
                 }
             }
         }
@@ -420,13 +424,13 @@ impl Committer {
                     }
                 }
             }
-            for (number, seq) in draft.refs {
-                if number != active.number {
-                    let needed = active.refs.entry(number).or_default();
-                    *needed = seq.max(*needed);
-                }
-                if let Some(segment) = table.segment_mut(number) {
+            for (from, to, seq) in draft.refs {
+                for segment in table.range_mut(from, to) {
                     segment.needed_through = segment.needed_through.max(seq);
+                    if segment.number != active.number {
+                        let needed = active.refs.entry(segment.number).or_default();
+                        *needed = seq.max(*needed);
+                    }
                 }
             }
             table.last = draft.last_seq;
@@ -443,7 +447,7 @@ impl Committer {
             drop(permit);
             reply.send(Ok(match placed {
                 Placed::Record(seq) => Done::Record(seq),
-                Placed::Chunk(chunk) => Done::Chunk(chunk, Pin::new(&self.log, number)),
+                Placed::Part(part) => Done::Part(part, Pin::new(&self.log, number)),
             }));
             drop(work);
         }

@@ -12,8 +12,10 @@ use crate::Error;
 pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Largest segment that may be configured.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Largest record that may be configured: what one batch on the wire can carry.
-pub const RECORD_BYTES_MAX: u64 = 64 << 20;
+/// Largest record that may be configured: what the tables of the format can name.
+pub const RECORD_BYTES_MAX: u64 = 64 << 30;
+/// Largest payload that is ever held in memory whole; larger ones are objects, and go in and out as streams.
+pub const AT_HAND_BYTES_MAX: u64 = 64 << 20;
 
 /// The algorithm that seals frames. Named in each segment's header, so that a log may hold both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -47,8 +49,9 @@ pub struct Config {
     pub held_bytes_max: u64,
     /// Most disk the journal may take.
     pub journal_bytes_max: u64,
-    /// Largest record, at most 64 MiB.
-    #[schemars(range(min = 1, max = 67_108_864))]
+    /// Largest record, at most 64 GiB. What is larger than 64 MiB goes through the log as a stream; no destination
+    /// takes it yet, so it is held, and the held log must have room for it.
+    #[schemars(range(min = 1, max = 68_719_476_736_u64))]
     pub record_bytes_max: u64,
     /// How long a record stays after every destination has it, unless the budget needs the room earlier.
     pub retention_after_delivery_s: u64,
@@ -82,7 +85,7 @@ impl Default for Config {
             bulk_bytes_max: 32 << 30,
             held_bytes_max: 4 << 30,
             journal_bytes_max: 1 << 30,
-            record_bytes_max: RECORD_BYTES_MAX,
+            record_bytes_max: AT_HAND_BYTES_MAX,
             retention_after_delivery_s: 7 * 24 * 60 * 60,
             urgent_age_s_max: None,
             clinical_age_s_max: None,
@@ -126,7 +129,13 @@ impl Config {
             }
         }
         if !(1..=RECORD_BYTES_MAX).contains(&self.record_bytes_max) {
-            return bad("record_bytes_max", "from 1 to 67108864 (64 MiB)");
+            return bad("record_bytes_max", "from 1 to 68719476736 (64 GiB)");
+        }
+        if self.record_bytes_max > AT_HAND_BYTES_MAX && self.record_bytes_max > self.held_bytes_max / 4 * 3 {
+            return bad(
+                "held_bytes_max",
+                "a third more than record_bytes_max, to hold what no destination takes",
+            );
         }
         Ok(())
     }
@@ -167,14 +176,16 @@ mod tests {
             toml::from_str::<Config>("segment_byte = 1").unwrap_err().to_string().contains("segment_byte")
         );
         type Spoil = fn(&mut Config);
-        let cases: [(Spoil, &str); 6] = [
+        let cases: [(Spoil, &str); 7] = [
             (|c| c.bulk_age_s_max = Some(0), "bulk_age_s_max"),
             (|c| c.segment_bytes = 4096, "segment_bytes"),
             (|c| c.segment_bytes = (16 << 20) + 1, "segment_bytes"),
             (|c| c.held_bytes_max = 16 << 20, "held_bytes_max"),
             (|c| c.record_bytes_max = 0, "record_bytes_max"),
             (|c| c.record_bytes_max = RECORD_BYTES_MAX + 1, "record_bytes_max"),
+            (|c| c.record_bytes_max = 4 << 30, "held_bytes_max"),
         ];
+        Config { record_bytes_max: 3 << 30, ..Config::default() }.check().unwrap();
         for (spoil, named) in cases {
             let mut config = Config::default();
             spoil(&mut config);

@@ -16,7 +16,6 @@ use crate::cipher::{SegmentCipher, tag_of};
 use crate::format::{DATA_START, Kind, RecordBody, Stored, Tag, flags};
 use crate::scan::{Place, Scanner, Step, Tail};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
 /// Distance of marks, in bytes.
 pub(crate) const MARK_BYTES: u64 = 64 << 10;
@@ -34,8 +33,8 @@ pub(crate) struct Index {
     /// Whether that is the tag of the last frame: it can be read.
     pub(crate) is_end_whole: bool,
     pub(crate) marks: Vec<(Seq, u64)>,
-    /// Older segment, last record here that needs it.
-    pub(crate) refs: BTreeMap<u64, Seq>,
+    /// Segments from and to, and a record here that needs them.
+    pub(crate) refs: Vec<(u64, u64, Seq)>,
     /// The end of a batch was torn and dropped.
     pub(crate) is_torn: bool,
     /// Frames that could not be read and keep their numbers.
@@ -56,7 +55,8 @@ enum Item {
     Good {
         place: Place,
         tag: Tag,
-        refs: Vec<u64>,
+        /// Segments that it needs, from and to.
+        refs: Vec<(u64, u64)>,
     },
     /// Header is whole, the rest is not, or the tag is wrong.
     Bad {
@@ -88,7 +88,7 @@ pub(crate) fn walk(
         tag: chain,
         is_end_whole: true,
         marks: Vec::new(),
-        refs: BTreeMap::new(),
+        refs: Vec::new(),
         is_torn: false,
         damaged: 0,
         tail: Tail::Clean,
@@ -135,7 +135,7 @@ fn read(
     cipher: Option<&SegmentCipher>,
     place: &Place,
     is_tail: bool,
-) -> Option<(Tag, Vec<u64>)> {
+) -> Option<(Tag, Vec<(u64, u64)>)> {
     let has_refs = place.header.kind == Kind::Record && place.header.flags & flags::CHUNKED != 0;
     let body = scanner.body(place);
     let tag = tag_of(&body);
@@ -145,7 +145,7 @@ fn read(
         return Some((tag, Vec::new()));
     }
     match RecordBody::decode(&Bytes::from(plain), place.header.flags)?.stored {
-        Stored::Chunked(chunked) => Some((tag, chunked.refs.iter().map(|r| r.segment).collect())),
+        Stored::Chunked(chunked) => Some((tag, chunked.layout.segments())),
         Stored::Inline(_) => None,
     }
 }
@@ -176,10 +176,7 @@ impl Walk {
                 if place.header.kind == Kind::Record {
                     push_mark(&mut self.index.marks, seq, place.offset);
                     self.index.last_seq = self.index.last_seq.max(seq);
-                    for segment in refs {
-                        let needed = self.index.refs.entry(segment).or_default();
-                        *needed = seq.max(*needed);
-                    }
+                    self.index.refs.extend(refs.into_iter().map(|(from, to)| (from, to, seq)));
                 }
                 self.index.tag = tag;
                 self.passed(&place);

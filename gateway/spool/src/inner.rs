@@ -308,7 +308,7 @@ impl Inner {
     fn allocate(&self) -> Result<File, Error> {
         let bytes = self.limits.segment_bytes;
         while self.table().bytes().saturating_add(bytes) > self.limits.bytes_max {
-            if !self.free_oldest(true)? {
+            if !self.free_under_pressure()? {
                 return Err(Error::Full { log: self.name });
             }
         }
@@ -317,7 +317,7 @@ impl Inner {
             if available >= bytes.saturating_add(self.limits.reserve_bytes) {
                 break;
             }
-            if !self.free_somewhere() {
+            if self.free_dead()? == 0 && !self.free_somewhere() {
                 return Err(Error::Full { log: self.name });
             }
         }
@@ -441,6 +441,55 @@ impl Inner {
         Ok(true)
     }
 
+    /// Frees, before their turn, segments that hold nothing but what was given up. Says how many. In a log with damage
+    /// none: a record that needs them may be there, and only hidden.
+    pub(crate) fn free_dead(&self) -> Result<u64, Error> {
+        let mut freed = 0;
+        while self.damaged.load(Ordering::Relaxed) == 0 {
+            // Chosen and taken out under one lock, so that nothing comes to need it in between.
+            let gone = {
+                let mut table = self.table_mut();
+                table.dead().and_then(|number| table.remove_dead(number))
+            };
+            let Some(segment) = gone else { break };
+            self.keys.epochs().released(segment.key_epoch);
+            self.forget_opened(segment.number);
+            let path = segment_path(&self.dir, segment.number);
+            self.disk.remove(&path).map_err(|e| self.storage("removing a segment", e))?;
+            tracing::debug!(
+                log = self.name,
+                segment = segment.number,
+                "freed: it held nothing that was finished"
+            );
+            freed += 1;
+        }
+        if freed > 0 {
+            self.disk.sync_dir(&self.dir).map_err(|e| self.storage("syncing the directory", e))?;
+        }
+        Ok(freed)
+    }
+
+    /// Makes room for a segment by freeing one before its time. Says whether there was one.
+    fn free_under_pressure(&self) -> Result<bool, Error> {
+        Ok(self.free_dead()? > 0 || self.free_oldest(true)?)
+    }
+
+    /// How many bytes an object may still take, what would be freed for it included, and how many the log may hold at all
+    /// on this disk.
+    pub(crate) fn room_for_object(&self) -> (u64, u64) {
+        let used = self.table().bytes();
+        let disk = self.disk.available(&self.dir).unwrap_or(0).saturating_sub(self.limits.reserve_bytes);
+        let bytes_max = self.limits.bytes_max.min(used.saturating_add(disk));
+        (bytes_max.saturating_sub(used).saturating_add(self.freeable_bytes()), bytes_max)
+    }
+
+    /// Asks the keeper to free what was given up.
+    fn ask_to_tidy(&self) {
+        if !self.chores.ask(Chore::Tidy(self.index)) {
+            tracing::debug!(log = self.name, "what was given up is freed when room is needed");
+        }
+    }
+
     /// Asks the keeper for a spare.
     pub(crate) fn ask_for_spare(&self) {
         if !self.is_spare_asked.swap(true, Ordering::AcqRel) && !self.chores.ask(Chore::Spare(self.index)) {
@@ -476,6 +525,10 @@ impl Inner {
                 self.cut(segment.number, segment.end);
             }
         }
+        // Of objects that the earlier process did not finish.
+        if let Err(error) = self.free_dead() {
+            tracing::warn!(log = self.name, %error, "a segment that holds nothing could not be freed");
+        }
     }
 
     /// Cuts a closed segment to its end. Gives back room; nothing depends on it.
@@ -488,6 +541,8 @@ impl Inner {
                     segment.bytes = end;
                 }
             }
+            // Freed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(log = self.name, segment = number, %error, "a closed segment could not be cut")
             }
@@ -533,6 +588,35 @@ impl Drop for Pin {
     fn drop(&mut self) {
         if let Some(segment) = self.log.table_mut().segment_mut(self.segment) {
             segment.pins = segment.pins.saturating_sub(1);
+        }
+    }
+}
+
+/// Keeps the segments of an unfinished object, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Pins(Vec<Pin>);
+
+impl Pins {
+    pub(crate) fn push(&mut self, pin: Pin) {
+        // Parts come in the order of their segments.
+        if self.0.last().is_none_or(|last| last.segment != pin.segment) {
+            self.0.push(pin);
+        }
+    }
+
+    /// The first segment that holds a part.
+    pub(crate) fn first_segment(&self) -> Option<u64> {
+        self.0.first().map(|pin| pin.segment)
+    }
+}
+
+impl Drop for Pins {
+    /// Should the object have been given up, its segments are free to go.
+    fn drop(&mut self) {
+        let log = self.0.first().map(|pin| Arc::clone(&pin.log));
+        self.0.clear();
+        if let Some(log) = log.filter(|log| log.table().dead().is_some()) {
+            log.ask_to_tidy();
         }
     }
 }

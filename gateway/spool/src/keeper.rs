@@ -34,6 +34,8 @@ const FILE_NAME: &str = "retention";
 pub(crate) enum Chore {
     Spare(usize),
     Free(usize),
+    /// Free what was given up.
+    Tidy(usize),
     Stop,
 }
 
@@ -128,6 +130,11 @@ impl Keeper {
                     relieve(log, self.low_bytes);
                 }
             }
+            Chore::Tidy(log) => {
+                if let Some(log) = self.logs.get(*log) {
+                    tidy(log);
+                }
+            }
         }
         true
     }
@@ -139,6 +146,16 @@ fn prepare(log: &Inner) {
         tracing::debug!(log = log.name, %error, "no spare segment yet");
     }
     log.is_spare_asked.store(false, Ordering::Release);
+}
+
+fn tidy(log: &Inner) {
+    match log.free_dead() {
+        Ok(0) => {}
+        Ok(_) => retire(log),
+        Err(error) => {
+            tracing::warn!(log = log.name, %error, "a segment that holds nothing could not be freed");
+        }
+    }
 }
 
 fn free(log: &Inner) {

@@ -4,11 +4,11 @@
 //! disk, encrypted, and stays there until every reader is past it. Numbers have no holes: whatever happens to
 //! the disk, a [`Reader`] accounts for each of them, as a record, as [`Entry::Damaged`] or as [`Entry::Erased`].
 //!
-//! **Limits.** Five logs: three lanes, `held`, `journal`. Records up to 64 MiB, envelopes up to 64 KiB; payloads
-//! beyond 256 KiB go to the disk as chunks while they arrive. One log's queue holds 4 MiB, a writer of a large
-//! record 512 KiB, a reader 1 MiB, whatever the backlog. A batch is at most 1,024 frames or 1 MiB. A log takes
-//! its budget of disk and no more, in segments of 1 to 64 MiB; on a full disk the bulk lane stops first and the
-//! journal last.
+//! **Limits.** Five logs: three lanes, `held`, `journal`. Records up to 64 GiB where the configuration admits them,
+//! envelopes up to 64 KiB; payloads beyond 256 KiB go to the disk as chunks while they arrive. One log's queue holds
+//! 4 MiB, a writer of a large record 600 KiB whatever its size, a reader 1 MiB, whatever the backlog. A
+//! batch is at most 1,024 frames or 1 MiB. A log takes its budget of disk and no more, in segments of 1 to 64 MiB; on
+//! a full disk the bulk lane stops first and the journal last.
 //!
 //! **Invariants.**
 //! - One `pwrite` and one `fdatasync` come before any number is returned ([`mod@format`] has the bytes, the module
@@ -18,7 +18,8 @@
 //!   as the next segment begins; its numbers are used again for the same records.
 //! - Only the last batch of a log can be torn, and only it is ever dropped; all else that cannot be read is
 //!   reported.
-//! - A segment is freed only when every reader is past its records and past every record that has a chunk in it.
+//! - A segment is freed only when every reader is past its records and past every record that has a chunk in it; one
+//!   that holds nothing but chunks of objects that were never finished, at once.
 //!   First the floor is durable, then the file is unlinked, then the directory is synced. No step of the clock
 //!   frees anything.
 //! - A segment's data key is wrapped under the key of its day (module `epochs`), that under the root key in the ring (module

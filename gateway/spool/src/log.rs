@@ -8,13 +8,23 @@ use model::{Seq, StreamEpoch, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::Error;
-use crate::format::{ChunkBody, ChunkRef, Chunked, INLINE_BYTES, META_BYTES_MAX, Packed, Stored};
-use crate::inner::{Inner, Pin};
+use crate::format::{
+    ChunkBody, ChunkRef, Chunked, DATA_START, DIRECT_REFS_MAX, INLINE_BYTES, Layout, META_BYTES_MAX, Packed,
+    Stored, TABLE_REFS, TABLES_MAX, TableBody, page_up,
+};
+use crate::inner::{Inner, Pins};
 use crate::keeper::Chore;
 use crate::pressure::Room;
 use crate::queue::{Done, Work};
-use crate::reader::{Entry, Reader};
+use crate::reader::{Entry, Payload, Reader};
 use crate::tail::Durable;
+
+/// An unfinished object leaves this part of what the log may hold to others.
+const HEADROOM_PART: u64 = 16;
+/// What frame and head add to a chunk, at most.
+const CHUNK_OVERHEAD_BYTES: usize = 128;
+/// An object's growth is looked at again after this many chunks.
+const LOOK_EVERY: u32 = 4;
 
 const UNEXPECTED: Error = Error::Internal("the committer answered another question");
 
@@ -112,6 +122,32 @@ impl Log {
         Ok(Appender { log: self.clone(), buffer: Vec::new(), total: 0, large: None })
     }
 
+    /// Begins a record whose length is known: what would not fit is refused before its first byte. Pushing more than
+    /// was declared is not an error.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] beyond `record_bytes_max`; [`Error::Full`] when the log has not that much room, or as
+    /// much as it keeps for others (see [`Appender::push`]); as [`Log::begin`].
+    pub async fn begin_sized(&self, bytes: u64) -> Result<Appender, Error> {
+        self.check_payload(bytes)?;
+        if bytes > INLINE_BYTES as u64 {
+            self.check_room(bytes)?;
+        }
+        self.begin().await
+    }
+
+    /// An object leaves a part of what the log may hold to records that come meanwhile.
+    fn check_room(&self, bytes: u64) -> Result<(), Error> {
+        let (room, bytes_max) = self.0.room_for_object();
+        // Each chunk in pages of its own, and as many in a segment as fit.
+        let chunk = page_up((INLINE_BYTES + CHUNK_OVERHEAD_BYTES) as u64);
+        let in_a_segment = (self.0.capacity().saturating_sub(DATA_START) / chunk).max(1);
+        let segments = bytes.div_ceil(INLINE_BYTES as u64).div_ceil(in_a_segment);
+        let headroom = bytes_max / HEADROOM_PART;
+        let needed = segments.saturating_mul(self.0.limits.segment_bytes).saturating_add(headroom);
+        if needed > room { Err(Error::Full { log: self.0.name }) } else { Ok(()) }
+    }
+
     fn admit(&self) -> Result<(), Error> {
         if self.0.queue.is_stopping() {
             return Err(Error::Stopping);
@@ -137,7 +173,22 @@ impl Log {
         recorded(self.0.queue.run(self.inline(meta, payload)?).await?)
     }
 
-    /// The same for a thread that may block, and for payloads up to [`INLINE_BYTES`]. It does not wait for room
+    /// Appends a payload that this or another log holds, chunk by chunk, with flat memory.
+    ///
+    /// # Errors
+    /// As [`Log::begin_sized`], [`Log::append`] and [`crate::Payload::chunk`].
+    pub async fn append_payload(&self, meta: Vec<u8>, payload: &Payload) -> Result<Seq, Error> {
+        if let Some(bytes) = payload.at_hand() {
+            return self.append(meta, bytes).await;
+        }
+        let mut appender = self.begin_sized(payload.len()).await?;
+        for index in 0..payload.chunks() {
+            appender.push(&payload.chunk(index).await?).await?;
+        }
+        appender.commit(meta).await
+    }
+
+    /// [`Log::append`] for a thread that may block, and for payloads up to [`INLINE_BYTES`]. It does not wait for room
     /// in the queue; keep the number of such threads small.
     ///
     /// # Errors
@@ -156,7 +207,7 @@ impl Log {
         check_meta(&meta)?;
         self.check_payload(payload.len() as u64)?;
         let stored = Stored::Inline(Packed::pack(Bytes::copy_from_slice(payload)));
-        Ok(Work::Record { meta, stored, pins: Vec::new() })
+        Ok(Work::Record { meta, stored, pins: Pins::default() })
     }
 
     fn check_payload(&self, bytes: u64) -> Result<(), Error> {
@@ -263,7 +314,7 @@ impl Log {
 fn recorded(done: Done) -> Result<Seq, Error> {
     match done {
         Done::Record(seq) => Ok(seq),
-        Done::Chunk(..) => Err(UNEXPECTED),
+        Done::Part(..) => Err(UNEXPECTED),
     }
 }
 
@@ -278,9 +329,10 @@ fn check_meta(meta: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// A record that arrives in pieces. Holds at most two pieces of [`INLINE_BYTES`] in memory: what is larger goes
-/// to the disk as chunks on the way. Dropped before [`Appender::commit`], it leaves no record; its chunks go
-/// with their segments.
+/// A record that arrives in pieces. Holds at most two pieces of [`INLINE_BYTES`] in memory, and the places of
+/// [`TABLE_REFS`] chunks: what is larger goes to the disk as chunks and tables on the way. Dropped before
+/// [`Appender::commit`], it leaves no record; segments that hold nothing else are freed at once, the rest of its chunks
+/// go with theirs.
 #[derive(Debug)]
 pub struct Appender {
     log: Log,
@@ -292,8 +344,12 @@ pub struct Appender {
 #[derive(Debug)]
 struct Large {
     object: [u8; 16],
+    /// Chunks sent on their way.
+    sent: u32,
+    /// Chunks that stand in no table yet.
     refs: Vec<ChunkRef>,
-    pins: Vec<Pin>,
+    tables: Vec<ChunkRef>,
+    pins: Pins,
     /// The chunk being made durable while the next one gathers.
     on_its_way: Option<oneshot::Receiver<Result<Done, Error>>>,
 }
@@ -302,7 +358,8 @@ impl Appender {
     /// Adds bytes; waits while the disk is behind. Not cancel safe: after a cancelled push, drop it.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] beyond `record_bytes_max`; otherwise as [`Log::append`]. Then drop it.
+    /// [`Error::TooLarge`] beyond `record_bytes_max`; [`Error::Full`] when an object has grown so far that less than a
+    /// sixteenth of what the log may hold is left for others; otherwise as [`Log::append`]. Then drop it.
     pub async fn push(&mut self, mut chunk: &[u8]) -> Result<(), Error> {
         self.log.check_payload(self.total.saturating_add(chunk.len() as u64))?;
         while !chunk.is_empty() {
@@ -329,16 +386,24 @@ impl Appender {
             Some(large) => large,
             none => none.insert(Large {
                 object: self.log.0.keys.random()?,
+                sent: 0,
                 refs: Vec::new(),
-                pins: Vec::new(),
+                tables: Vec::new(),
+                pins: Pins::default(),
                 on_its_way: None,
             }),
         };
         large.arrived().await?;
-        let index = u32::try_from(large.refs.len()).map_err(|_| UNEXPECTED)?;
+        if large.refs.len() == TABLE_REFS {
+            large.write_table(&self.log.0).await?;
+        }
+        if large.sent % LOOK_EVERY == LOOK_EVERY - 1 {
+            self.log.check_room(0)?;
+        }
         let packed = Packed::pack(std::mem::take(&mut self.buffer).into());
-        let chunk = ChunkBody { object: large.object, index, packed };
+        let chunk = ChunkBody { object: large.object, index: large.sent, packed };
         large.on_its_way = Some(self.log.0.queue.submit(Work::Chunk(chunk)).await?);
+        large.sent += 1;
         Ok(())
     }
 
@@ -364,12 +429,22 @@ impl Appender {
         let work = match self.large {
             None => {
                 let stored = Stored::Inline(Packed::pack(self.buffer.into()));
-                Work::Record { meta, stored, pins: Vec::new() }
+                Work::Record { meta, stored, pins: Pins::default() }
             }
             Some(mut large) => {
                 large.arrived().await?;
-                let stored = Chunked { object: large.object, total: self.total, refs: large.refs };
-                Work::Record { meta, stored: Stored::Chunked(stored), pins: large.pins }
+                let is_direct = large.tables.is_empty() && large.refs.len() <= DIRECT_REFS_MAX;
+                if !is_direct && !large.refs.is_empty() {
+                    large.write_table(&self.log.0).await?;
+                }
+                let Large { object, refs, tables, pins, .. } = large;
+                let layout = if is_direct {
+                    Layout::Direct(refs)
+                } else {
+                    Layout::Indirect { from: pins.first_segment().ok_or(UNEXPECTED)?, tables }
+                };
+                let stored = Stored::Chunked(Chunked { object, total: self.total, layout });
+                Work::Record { meta, stored, pins }
             }
         };
         recorded(self.log.0.queue.run(work).await?)
@@ -379,11 +454,30 @@ impl Appender {
 impl Large {
     async fn arrived(&mut self) -> Result<(), Error> {
         let Some(receiver) = self.on_its_way.take() else { return Ok(()) };
-        match receiver.await.unwrap_or(Err(Error::Stopping))? {
-            Done::Chunk(chunk, pin) => {
-                self.refs.push(chunk);
+        let done = receiver.await.unwrap_or(Err(Error::Stopping))?;
+        let place = self.placed(done)?;
+        self.refs.push(place);
+        Ok(())
+    }
+
+    /// Writes the chunks' places down as a table.
+    async fn write_table(&mut self, log: &Inner) -> Result<(), Error> {
+        if self.tables.len() == TABLES_MAX {
+            return Err(UNEXPECTED);
+        }
+        let index = u32::try_from(self.tables.len()).map_err(|_| UNEXPECTED)?;
+        let table = TableBody { object: self.object, index, refs: std::mem::take(&mut self.refs) };
+        let done = log.queue.run(Work::Table(table)).await?;
+        let place = self.placed(done)?;
+        self.tables.push(place);
+        Ok(())
+    }
+
+    fn placed(&mut self, done: Done) -> Result<ChunkRef, Error> {
+        match done {
+            Done::Part(place, pin) => {
                 self.pins.push(pin);
-                Ok(())
+                Ok(place)
             }
             Done::Record(_) => Err(UNEXPECTED),
         }

@@ -14,8 +14,9 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::Error;
 use crate::format::{
     COMMIT_BYTES_MAX, COMMIT_RECORDS_MAX, ChunkBody, ChunkRef, FRAME_OVERHEAD_BYTES, RecordBody, Stored,
+    TableBody,
 };
-use crate::inner::Pin;
+use crate::inner::{Pin, Pins};
 
 /// Most bytes that wait in one log's queue.
 pub(crate) const QUEUE_BYTES: usize = 4 << 20;
@@ -32,9 +33,10 @@ pub(crate) enum Work {
         stored: Stored,
         /// Keeps the segments of its chunks until the record itself does.
         #[expect(dead_code, reason = "held for what dropping it does")]
-        pins: Vec<Pin>,
+        pins: Pins,
     },
     Chunk(ChunkBody),
+    Table(TableBody),
 }
 
 impl Work {
@@ -44,6 +46,7 @@ impl Work {
             + match self {
                 Self::Record { meta, stored, .. } => RecordBody::encoded_len(meta, stored),
                 Self::Chunk(chunk) => chunk.encoded_len(),
+                Self::Table(table) => table.encoded_len(),
             }
     }
 }
@@ -52,7 +55,8 @@ impl Work {
 #[derive(Debug)]
 pub(crate) enum Done {
     Record(Seq),
-    Chunk(ChunkRef, Pin),
+    /// A chunk or a table, and where it lies.
+    Part(ChunkRef, Pin),
 }
 
 #[derive(Debug)]

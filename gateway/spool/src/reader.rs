@@ -9,15 +9,19 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use model::{Seq, StreamEpoch, Timestamp};
 
 use crate::Error;
 use crate::cipher::tag_of;
-use crate::format::{BODY_BYTES_MAX, ChunkBody, Chunked, DATA_START, Kind, RecordBody, Stored};
+use crate::config::AT_HAND_BYTES_MAX;
+use crate::format::{
+    BODY_BYTES_MAX, ChunkBody, ChunkRef, Chunked, DATA_START, INLINE_BYTES, Kind, Layout, RecordBody, Stored,
+    TABLE_REFS, TableBody,
+};
 use crate::inner::Inner;
 use crate::open::{Opened, frame_at};
 use crate::scan::{Place, Scanner, Step};
@@ -77,14 +81,22 @@ impl std::fmt::Debug for Record {
 }
 
 /// A payload. Up to [`crate::format::INLINE_BYTES`] it is at hand; beyond, it is read from the disk when asked
-/// for, as long as its record is retained.
+/// for, chunk by chunk, as long as its record is retained.
 #[derive(Clone)]
 pub struct Payload(Kept);
 
 #[derive(Clone)]
 enum Kept {
     Here(Bytes),
-    OnDisk { log: Arc<Inner>, seq: Seq, chunked: Arc<Chunked> },
+    OnDisk(Arc<OnDisk>),
+}
+
+struct OnDisk {
+    log: Arc<Inner>,
+    seq: Seq,
+    chunked: Chunked,
+    /// The table read last, by its place: chunks are asked for in order.
+    table: Mutex<Option<(usize, Arc<Vec<ChunkRef>>)>>,
 }
 
 impl std::fmt::Debug for Payload {
@@ -93,12 +105,18 @@ impl std::fmt::Debug for Payload {
     }
 }
 
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kept::Here(bytes))
+    }
+}
+
 impl Payload {
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
             Kept::Here(bytes) => bytes.len() as u64,
-            Kept::OnDisk { chunked, .. } => chunked.total,
+            Kept::OnDisk(disk) => disk.chunked.total,
         }
     }
 
@@ -111,24 +129,29 @@ impl Payload {
     pub const fn at_hand(&self) -> Option<&Bytes> {
         match &self.0 {
             Kept::Here(bytes) => Some(bytes),
-            Kept::OnDisk { .. } => None,
+            Kept::OnDisk(_) => None,
         }
     }
 
-    /// All of it in memory.
+    /// All of it in memory; of what is larger than [`AT_HAND_BYTES_MAX`] take one [`Payload::chunk`] after the other.
     ///
     /// # Errors
-    /// [`Error::Damaged`]: quarantine the record; [`Error::Freed`]; [`Error::Io`].
+    /// [`Error::TooLarge`]; [`Error::Damaged`]: quarantine the record; [`Error::Freed`]; [`Error::Io`].
     pub async fn bytes(&self) -> Result<Bytes, Error> {
         match &self.0 {
             Kept::Here(bytes) => Ok(bytes.clone()),
-            Kept::OnDisk { chunked, seq, .. } => {
-                let total = usize::try_from(chunked.total).map_err(|_| Error::Damaged { seq: *seq })?;
+            Kept::OnDisk(disk) => {
+                let (total, seq) = (disk.chunked.total, disk.seq);
+                if total > AT_HAND_BYTES_MAX {
+                    let what = "payload to be held in memory";
+                    return Err(Error::TooLarge { what, bytes: total, bytes_max: AT_HAND_BYTES_MAX });
+                }
+                let total = usize::try_from(total).map_err(|_| Error::Damaged { seq })?;
                 let mut all = BytesMut::with_capacity(total);
                 for index in 0..self.chunks() {
                     all.extend_from_slice(&self.chunk(index).await?);
                 }
-                if all.len() == total { Ok(all.freeze()) } else { Err(Error::Damaged { seq: *seq }) }
+                if all.len() == total { Ok(all.freeze()) } else { Err(Error::Damaged { seq }) }
             }
         }
     }
@@ -137,58 +160,106 @@ impl Payload {
     pub fn chunks(&self) -> usize {
         match &self.0 {
             Kept::Here(_) => 1,
-            Kept::OnDisk { chunked, .. } => chunked.refs.len(),
+            // All but the last are full.
+            Kept::OnDisk(disk) => {
+                usize::try_from(disk.chunked.total.div_ceil(INLINE_BYTES as u64)).unwrap_or(usize::MAX)
+            }
         }
     }
 
     /// One chunk, for passing a large payload on with flat memory. Empty beyond the last.
     ///
     /// # Errors
-    /// As [`Payload::bytes`].
+    /// [`Error::Damaged`]: quarantine the record; [`Error::Freed`]; [`Error::Io`].
     pub async fn chunk(&self, index: usize) -> Result<Bytes, Error> {
         match &self.0 {
             Kept::Here(bytes) => Ok(if index == 0 { bytes.clone() } else { Bytes::new() }),
-            Kept::OnDisk { log, seq, chunked } => {
-                let hands = log.hands.clone();
-                let (log, seq, chunked) = (Arc::clone(log), *seq, Arc::clone(chunked));
-                hands.off_runtime(move || read_chunk(&log, seq, &chunked, index)).await
+            Kept::OnDisk(_) if index >= self.chunks() => Ok(Bytes::new()),
+            Kept::OnDisk(disk) => {
+                let (hands, disk) = (disk.log.hands.clone(), Arc::clone(disk));
+                hands.off_runtime(move || disk.chunk(index)).await
             }
         }
     }
 }
 
-fn read_chunk(log: &Inner, seq: Seq, chunked: &Chunked, index: usize) -> Result<Bytes, Error> {
-    let Some(place) = chunked.refs.get(index) else { return Ok(Bytes::new()) };
-    let damaged = || {
-        log.damaged.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(
-            log = log.name,
-            seq,
-            segment = place.segment,
-            offset = place.offset,
-            "a chunk is damaged"
-        );
-        Error::Damaged { seq }
-    };
-    let opened = match log.opened(place.segment) {
-        Ok(Some(opened)) => opened,
-        Ok(None) if log.table().has_erased([place.segment]) => return Err(Error::Erased { seq }),
-        Ok(None) => return Err(damaged()),
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && is_mounted(log) => {
-            let oldest = log.table().oldest();
-            return Err(if seq < oldest { Error::Freed { oldest } } else { damaged() });
+impl OnDisk {
+    fn chunk(&self, index: usize) -> Result<Bytes, Error> {
+        let place = match &self.chunked.layout {
+            Layout::Direct(refs) => refs.get(index).copied(),
+            Layout::Indirect { tables, .. } => {
+                let nth = index / TABLE_REFS;
+                let Some(table) = tables.get(nth) else { return Err(self.damaged(None)) };
+                self.table(nth, table)?.get(index % TABLE_REFS).copied()
+            }
+        };
+        let Some(place) = place else { return Err(self.damaged(None)) };
+        let (bits, plain) = self.part(&place, Kind::Chunk)?;
+        let before = INLINE_BYTES as u64 * index as u64;
+        let len = self.chunked.total.saturating_sub(before).min(INLINE_BYTES as u64);
+        ChunkBody::decode(&plain, bits)
+            .filter(|chunk| chunk.object == self.chunked.object && chunk.index as usize == index)
+            .and_then(|chunk| chunk.packed.unpack())
+            .filter(|bytes| bytes.len() as u64 == len)
+            .ok_or_else(|| self.damaged(Some(&place)))
+    }
+
+    /// The chunks that a table names.
+    fn table(&self, nth: usize, place: &ChunkRef) -> Result<Arc<Vec<ChunkRef>>, Error> {
+        let mut kept = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, refs)) = &*kept
+            && *at == nth
+        {
+            return Ok(Arc::clone(refs));
         }
-        Err(error) => return Err(error),
-    };
-    let chunk = frame_at(&opened.file, place.offset, BODY_BYTES_MAX)
-        .filter(|(header, body)| {
-            header.kind == Kind::Chunk && header.body_len == place.body_len && tag_of(body) == place.tag
-        })
-        .and_then(|(header, body)| {
-            ChunkBody::decode(&opened.cipher.open(&header, body)?.into(), header.flags)
-        })
-        .filter(|chunk| chunk.object == chunked.object && chunk.index as usize == index);
-    chunk.and_then(|chunk| chunk.packed.unpack()).ok_or_else(damaged)
+        let (_, plain) = self.part(place, Kind::Table)?;
+        let table = TableBody::decode(&plain)
+            .filter(|table| table.object == self.chunked.object && table.index as usize == nth)
+            .ok_or_else(|| self.damaged(Some(place)))?;
+        let refs = Arc::new(table.refs);
+        *kept = Some((nth, Arc::clone(&refs)));
+        Ok(refs)
+    }
+
+    /// Flags and plaintext of a frame that belongs to the payload.
+    fn part(&self, place: &ChunkRef, kind: Kind) -> Result<(u8, Bytes), Error> {
+        let opened = match self.log.opened(place.segment) {
+            Ok(Some(opened)) => opened,
+            Ok(None) if self.log.table().has_erased([(place.segment, place.segment)]) => {
+                return Err(Error::Erased { seq: self.seq });
+            }
+            Ok(None) => return Err(self.damaged(Some(place))),
+            Err(Error::Io { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && is_mounted(&self.log) =>
+            {
+                let oldest = self.log.table().oldest();
+                return Err(if self.seq < oldest {
+                    Error::Freed { oldest }
+                } else {
+                    self.damaged(Some(place))
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        frame_at(&opened.file, place.offset, BODY_BYTES_MAX)
+            .filter(|(header, body)| {
+                header.kind == kind && header.body_len == place.body_len && tag_of(body) == place.tag
+            })
+            .and_then(|(header, body)| Some((header.flags, opened.cipher.open(&header, body)?.into())))
+            .ok_or_else(|| self.damaged(Some(place)))
+    }
+
+    fn damaged(&self, place: Option<&ChunkRef>) -> Error {
+        self.log.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(
+            log = self.log.name,
+            seq = self.seq,
+            segment = place.map(|p| p.segment),
+            offset = place.map(|p| p.offset),
+            "a part of a payload is damaged"
+        );
+        Error::Damaged { seq: self.seq }
+    }
 }
 
 /// Whether the log's directory is there at all: where a disk went away, nothing is damaged yet.
@@ -440,14 +511,15 @@ impl Walk<'_> {
         }
         // What arrived on the day before may be erased when the rest is not.
         if let Stored::Chunked(chunked) = &body.stored
-            && self.log.table().has_erased(chunked.refs.iter().map(|place| place.segment))
+            && self.log.table().has_erased(chunked.layout.segments())
         {
             return self.erased(seq);
         }
         let payload = match body.stored {
             Stored::Inline(packed) => packed.unpack().map(Kept::Here),
             Stored::Chunked(chunked) => {
-                Some(Kept::OnDisk { log: Arc::clone(self.log), seq, chunked: Arc::new(chunked) })
+                let log = Arc::clone(self.log);
+                Some(Kept::OnDisk(Arc::new(OnDisk { log, seq, chunked, table: Mutex::default() })))
             }
         };
         let Some(payload) = payload else {

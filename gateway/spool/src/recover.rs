@@ -163,7 +163,6 @@ fn disown(found: &mut [Found], newest: Option<[u8; 16]>) {
 
 impl Recovered {
     fn take_in(&mut self, dir: &Path, found: &[Found], keys: &LogKeys, disk: &dyn Disk) -> Result<(), Error> {
-        let mut refs: BTreeMap<u64, Seq> = BTreeMap::new();
         for (i, this) in found.iter().enumerate() {
             let later = found.get(i + 1..).unwrap_or_default();
             let next_first = later.iter().find_map(|f| f.header.as_ref()).map(|h| h.first_seq);
@@ -196,12 +195,15 @@ impl Recovered {
                 self.unreadable(this, next_first);
                 continue;
             }
+            self.table.insert(segment);
             if let Some(index) = index {
                 self.is_torn |= index.is_torn;
                 self.damaged += index.damaged;
-                for (number, seq) in index.refs {
-                    let needed = refs.entry(number).or_default();
-                    *needed = seq.max(*needed);
+                // A record's chunks lie in its own segment and in older ones.
+                for (from, to, seq) in index.refs {
+                    for segment in self.table.range_mut(from, to) {
+                        segment.needed_through = segment.needed_through.max(seq);
+                    }
                 }
                 self.chain = Previous {
                     segment: header.segment,
@@ -209,12 +211,6 @@ impl Recovered {
                     frames: index.frames,
                     tag: index.tag,
                 };
-            }
-            self.table.insert(segment);
-        }
-        for (number, seq) in refs {
-            if let Some(segment) = self.table.segment_mut(number) {
-                segment.needed_through = segment.needed_through.max(seq);
             }
         }
         Ok(())
@@ -323,7 +319,7 @@ fn closed(this: &Found, opened: &Opened, next: &SegmentHeader) -> (Segment, Opti
             tag,
             is_end_whole: true,
             marks: Vec::new(),
-            refs: footer.refs.into_iter().collect(),
+            refs: footer.refs.into_iter().map(|(number, seq)| (number, number, seq)).collect(),
             is_torn: false,
             damaged: 0,
             tail: Tail::Clean,
@@ -354,7 +350,7 @@ fn last(
             tag,
             is_end_whole: true,
             marks: Vec::new(),
-            refs: footer.refs.into_iter().collect(),
+            refs: footer.refs.into_iter().map(|(number, seq)| (number, number, seq)).collect(),
             is_torn: false,
             damaged: 0,
             tail: Tail::Clean,

@@ -39,6 +39,15 @@ impl Segment {
         self.last_seq.max(self.needed_through)
     }
 
+    fn is_dead(&self) -> bool {
+        self.first_seq > self.last_seq && self.needed_through == 0 && self.pins == 0 && !self.is_unreadable
+    }
+
+    /// It ends in its footer, so that its end is known without its successor.
+    const fn is_closed_by_itself(&self) -> bool {
+        self.marks.is_none() && self.bytes == self.end && !self.is_unreadable
+    }
+
     /// Whether every reader is past it and past every record that has a chunk here.
     pub(crate) fn is_delivered(&self, through: Seq) -> bool {
         self.freed_through() <= through && self.pins == 0
@@ -76,6 +85,12 @@ impl Table {
 
     pub(crate) fn segment(&self, number: u64) -> Option<&Segment> {
         self.segments.get(&number)
+    }
+
+    /// Those that exist of a range of numbers.
+    pub(crate) fn range_mut(&mut self, from: u64, to: u64) -> impl Iterator<Item = &mut Segment> {
+        // An empty range for what makes none.
+        self.segments.range_mut(from.min(to)..=to).map(|(_, segment)| segment)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
@@ -153,15 +168,35 @@ impl Table {
         (self.segments.len() > 1 && oldest.is_delivered(through)).then_some(oldest)
     }
 
+    /// A segment that holds nothing anybody will ask for: chunks of objects that were given up, or nothing at all. It
+    /// may go before its turn, where its predecessor says by itself where it ends; the newest may not.
+    pub(crate) fn dead(&self) -> Option<u64> {
+        let newest = *self.segments.keys().next_back()?;
+        let mut before: Option<&Segment> = None;
+        for segment in self.segments.values().filter(|s| s.number != newest) {
+            if segment.is_dead() && before.is_none_or(Segment::is_closed_by_itself) {
+                return Some(segment.number);
+            }
+            before = Some(segment);
+        }
+        None
+    }
+
+    /// Takes out a segment that [`Table::dead`] named: no number goes with it.
+    pub(crate) fn remove_dead(&mut self, number: u64) -> Option<Segment> {
+        self.segments.remove(&number)
+    }
+
     pub(crate) fn remove(&mut self, number: u64) -> Option<Segment> {
         let segment = self.segments.remove(&number)?;
         self.floor = self.floor.max(segment.freed_through());
         Some(segment)
     }
 
-    /// Whether the key of one of these segments was destroyed.
-    pub(crate) fn has_erased(&self, numbers: impl IntoIterator<Item = u64>) -> bool {
-        numbers.into_iter().any(|number| self.segments.get(&number).is_some_and(|s| s.is_erased))
+    /// Whether the key of a segment in one of these ranges was destroyed.
+    pub(crate) fn has_erased(&self, ranges: impl IntoIterator<Item = (u64, u64)>) -> bool {
+        let mut ranges = ranges.into_iter();
+        ranges.any(|(from, to)| self.segments.range(from.min(to)..=to).any(|(_, s)| s.is_erased))
     }
 
     /// The key epoch of the newest segment.

@@ -7,6 +7,7 @@ mod faults;
 mod keys;
 mod model_check;
 pub(crate) mod nonces;
+mod objects;
 mod plain;
 mod pressure;
 mod support;

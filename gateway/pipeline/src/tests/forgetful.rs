@@ -61,7 +61,7 @@ async fn while_the_cursor_cannot_be_kept_nothing_more_is_sent() {
     let start = || {
         let outside = spool::Outside { state: Some(Arc::clone(&shelf) as _), ..spool::Outside::real() };
         let adt = Feed { device_topics: vec![], ..feed("adt", None) };
-        TestBox::start_on(dir.path(), vec![adt], vec![route("ris", "treatment", &ris)], outside)
+        TestBox::start_on(dir.path(), small(), vec![adt], vec![route("ris", "treatment", &ris)], outside)
     };
     let gateway = start().await;
     gateway.hl7("MRN0", "C0").await;

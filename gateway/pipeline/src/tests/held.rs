@@ -163,3 +163,40 @@ async fn a_feed_that_is_gone_from_the_configuration_leaks_nowhere() {
     assert!(gateway.handle.held().iter().any(|h| h.feed == slug("private")));
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_too_large_for_the_wire_is_held_with_its_reason_and_the_lane_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let lake = Arc::<Landing>::default();
+    let config = spool::Config {
+        clinical_bytes_max: 256 << 20,
+        held_bytes_max: 256 << 20,
+        record_bytes_max: 100 << 20,
+        ..small()
+    };
+    let start = || {
+        let routes = vec![route("lake", "treatment", &lake)];
+        TestBox::start_on(dir.path(), config.clone(), vec![feed("adt", None)], routes, spool::Outside::real())
+    };
+    let gateway = start().await;
+    let largest = usize::try_from(model::wire::RECORD_WIRE_BYTES_MAX).unwrap();
+    let object = gateway.take("adt", Format::Hl7v2, "", &vec![b'x'; largest + 1]).await;
+    gateway.hl7("MRN2", "C2").await;
+    gateway.idle().await;
+    assert_eq!(lake.payloads(), vec![message("MRN2", "C2")]);
+    assert_eq!(lake.skips(), vec![(1, Reason::Held)]);
+    lake.audit();
+    gateway.stop().await;
+
+    let gateway = start().await;
+    let held = gateway.handle.held();
+    assert_eq!((held.len(), held[0].id, held[0].bytes), (1, object.id, largest as u64 + 1));
+    assert!(held[0].why.starts_with("too large for the wire: it has 67108865 bytes"), "{}", held[0].why);
+    // It cannot be sent again as it is, and saying so changes nothing.
+    let refused = gateway.handle.release(&slug("lake"), object.id, None, "somebody").await;
+    assert!(matches!(refused, Err(Error::Spool(spool::Error::TooLarge { .. }))), "{refused:?}");
+    assert_eq!(gateway.handle.held().len(), 1);
+    gateway.handle.dismiss(&slug("lake"), object.id, "somebody").await.unwrap();
+    assert_eq!(gateway.handle.held().len(), 0);
+    gateway.stop().await;
+}

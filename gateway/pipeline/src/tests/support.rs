@@ -281,10 +281,8 @@ pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<L
     }
 }
 
-fn open(dir: &Path, outside: spool::Outside) -> (Spool, Arc<dyn Clock>) {
-    let keys = RootKey::from_file(&dir.join("root.key"), true).unwrap();
-    let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
-    let config = spool::Config {
+pub(super) fn small() -> spool::Config {
+    spool::Config {
         segment_bytes: 1 << 20,
         urgent_bytes_max: 8 << 20,
         clinical_bytes_max: 16 << 20,
@@ -292,15 +290,20 @@ fn open(dir: &Path, outside: spool::Outside) -> (Spool, Arc<dyn Clock>) {
         held_bytes_max: 8 << 20,
         journal_bytes_max: 8 << 20,
         ..spool::Config::default()
-    };
+    }
+}
+
+fn open(dir: &Path, config: &spool::Config, outside: spool::Outside) -> (Spool, Arc<dyn Clock>) {
+    let keys = RootKey::from_file(&dir.join("root.key"), true).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::default());
     let dir = dir.join("spool");
-    let spool = Spool::open_on(&dir, &config, keys, &slug("ward-3"), Arc::clone(&clock), outside).unwrap();
+    let spool = Spool::open_on(&dir, config, keys, &slug("ward-3"), Arc::clone(&clock), outside).unwrap();
     (spool, clock)
 }
 
 /// The logs and the state store alone.
 pub(crate) fn open_spool(dir: &Path) -> Spool {
-    open(dir, spool::Outside::real()).0
+    open(dir, &small(), spool::Outside::real()).0
 }
 
 /// What the intake said; a test need not look at it.
@@ -319,16 +322,17 @@ pub(super) struct TestBox {
 
 impl TestBox {
     pub(super) async fn start(dir: &Path, feeds: Vec<Feed>, routes: Vec<Route<Landing>>) -> Self {
-        Self::start_on(dir, feeds, routes, spool::Outside::real()).await
+        Self::start_on(dir, small(), feeds, routes, spool::Outside::real()).await
     }
 
     pub(super) async fn start_on(
         dir: &Path,
+        config: spool::Config,
         feeds: Vec<Feed>,
         routes: Vec<Route<Landing>>,
         outside: spool::Outside,
     ) -> Self {
-        let (spool, clock) = open(dir, outside);
+        let (spool, clock) = open(dir, &config, outside);
         let profiles = Arc::new(Catalogue::builtin().unwrap());
         let pipeline =
             Pipeline::build(slug("ward-3"), Arc::new(spool), clock, profiles, feeds, routes).await.unwrap();

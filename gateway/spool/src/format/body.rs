@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 
-use super::{Fields, Packed, Tag, crc_is_right, flags};
+use super::{DIRECT_REFS_MAX, Fields, Packed, TABLE_REFS, TABLES_MAX, Tag, crc_is_right, flags};
 
 const TRAILER_MAGIC: [u8; 4] = *b"WGtr";
 /// Length of the trailer at the very end of a segment closed in order.
 pub(crate) const TRAILER_BYTES: usize = 16;
 const RECORD_HEAD_BYTES: usize = 12;
 const CHUNKED_HEAD_BYTES: usize = 28;
+const FROM_BYTES: usize = 8;
 const CHUNK_REF_BYTES: usize = 36;
 const CHUNK_HEAD_BYTES: usize = 20;
+const TABLE_HEAD_BYTES: usize = 24;
 
 /// Where a chunk lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +23,72 @@ pub(crate) struct ChunkRef {
     pub(crate) tag: Tag,
 }
 
+impl ChunkRef {
+    fn encode_all(refs: &[Self], out: &mut Vec<u8>) {
+        out.extend_from_slice(&(refs.len() as u32).to_le_bytes());
+        for place in refs {
+            out.extend_from_slice(&place.segment.to_le_bytes());
+            out.extend_from_slice(&place.offset.to_le_bytes());
+            out.extend_from_slice(&place.body_len.to_le_bytes());
+            out.extend_from_slice(&place.tag);
+        }
+    }
+
+    /// A count and that many references, which must be all there is.
+    fn decode_all(f: &mut Fields<'_>, count_max: usize) -> Option<Vec<Self>> {
+        let count = f.u32()? as usize;
+        if count > count_max || count.checked_mul(CHUNK_REF_BYTES)? != f.0.len() {
+            return None;
+        }
+        let mut refs = Vec::with_capacity(count);
+        for _ in 0..count {
+            refs.push(Self { segment: f.u64()?, offset: f.u64()?, body_len: f.u32()?, tag: f.array()? });
+        }
+        Some(refs)
+    }
+}
+
 /// A payload in chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunked {
     pub(crate) object: [u8; 16],
     pub(crate) total: u64,
-    pub(crate) refs: Vec<ChunkRef>,
+    pub(crate) layout: Layout,
+}
+
+/// Where the chunks of a payload are named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// In the record itself.
+    Direct(Vec<ChunkRef>),
+    /// In tables; the first of the segments that hold them and their chunks.
+    Indirect { from: u64, tables: Vec<ChunkRef> },
+}
+
+impl Layout {
+    /// The segments that the record needs, as ranges, first to last. What was freed out of turn may lie between.
+    pub(crate) fn segments(&self) -> Vec<(u64, u64)> {
+        match self {
+            Self::Indirect { from, tables } => {
+                // A table is written when its chunks are.
+                tables.iter().map(|t| t.segment).max().map_or(Vec::new(), |last| vec![(*from, last)])
+            }
+            Self::Direct(refs) => {
+                let mut segments: Vec<(u64, u64)> = refs.iter().map(|r| (r.segment, r.segment)).collect();
+                segments.sort_unstable();
+                segments.dedup();
+                segments
+            }
+        }
+    }
+
+    /// What the record's frame says of it.
+    const fn flags(&self) -> u8 {
+        match self {
+            Self::Direct(_) => flags::CHUNKED,
+            Self::Indirect { .. } => flags::CHUNKED | flags::INDIRECT,
+        }
+    }
 }
 
 /// A payload as its record holds it.
@@ -41,7 +103,7 @@ impl Stored {
     pub(crate) const fn flags(&self) -> u8 {
         match self {
             Self::Inline(packed) => packed.flags(),
-            Self::Chunked(_) => flags::CHUNKED,
+            Self::Chunked(chunked) => chunked.layout.flags(),
         }
     }
 }
@@ -60,7 +122,12 @@ impl RecordBody {
             + meta.len()
             + match stored {
                 Stored::Inline(packed) => packed.bytes().len(),
-                Stored::Chunked(chunked) => CHUNKED_HEAD_BYTES + chunked.refs.len() * CHUNK_REF_BYTES,
+                Stored::Chunked(Chunked { layout: Layout::Direct(refs), .. }) => {
+                    CHUNKED_HEAD_BYTES + refs.len() * CHUNK_REF_BYTES
+                }
+                Stored::Chunked(Chunked { layout: Layout::Indirect { tables, .. }, .. }) => {
+                    CHUNKED_HEAD_BYTES + FROM_BYTES + tables.len() * CHUNK_REF_BYTES
+                }
             }
     }
 
@@ -74,13 +141,14 @@ impl RecordBody {
             Stored::Chunked(chunked) => {
                 out.extend_from_slice(&chunked.object);
                 out.extend_from_slice(&chunked.total.to_le_bytes());
-                out.extend_from_slice(&(chunked.refs.len() as u32).to_le_bytes());
-                for chunk in &chunked.refs {
-                    out.extend_from_slice(&chunk.segment.to_le_bytes());
-                    out.extend_from_slice(&chunk.offset.to_le_bytes());
-                    out.extend_from_slice(&chunk.body_len.to_le_bytes());
-                    out.extend_from_slice(&chunk.tag);
-                }
+                let refs = match &chunked.layout {
+                    Layout::Direct(refs) => refs,
+                    Layout::Indirect { from, tables } => {
+                        out.extend_from_slice(&from.to_le_bytes());
+                        tables
+                    }
+                };
+                ChunkRef::encode_all(refs, out);
             }
         }
     }
@@ -94,24 +162,22 @@ impl RecordBody {
         let meta = plain.slice(RECORD_HEAD_BYTES..payload_at);
         let payload = plain.slice(payload_at..);
         let stored = if bits & flags::CHUNKED != 0 {
-            Stored::Chunked(Self::decode_chunked(&payload)?)
+            Stored::Chunked(Self::decode_chunked(&payload, bits & flags::INDIRECT != 0)?)
         } else {
             Stored::Inline(Packed::stored(payload, bits))
         };
         Some(Self { at, meta, stored })
     }
 
-    fn decode_chunked(bytes: &[u8]) -> Option<Chunked> {
+    fn decode_chunked(bytes: &[u8], is_indirect: bool) -> Option<Chunked> {
         let mut f = Fields(bytes);
-        let (object, total, count) = (f.array()?, f.u64()?, f.u32()? as usize);
-        if count.checked_mul(CHUNK_REF_BYTES)? != f.0.len() {
-            return None;
-        }
-        let mut refs = Vec::with_capacity(count);
-        for _ in 0..count {
-            refs.push(ChunkRef { segment: f.u64()?, offset: f.u64()?, body_len: f.u32()?, tag: f.array()? });
-        }
-        Some(Chunked { object, total, refs })
+        let (object, total) = (f.array()?, f.u64()?);
+        let layout = if is_indirect {
+            Layout::Indirect { from: f.u64()?, tables: ChunkRef::decode_all(&mut f, TABLES_MAX)? }
+        } else {
+            Layout::Direct(ChunkRef::decode_all(&mut f, DIRECT_REFS_MAX)?)
+        };
+        Some(Chunked { object, total, layout })
     }
 }
 
@@ -139,6 +205,33 @@ impl ChunkBody {
         let mut f = Fields(plain);
         let (object, index) = (f.array()?, f.u32()?);
         Some(Self { object, index, packed: Packed::stored(plain.slice(CHUNK_HEAD_BYTES..), bits) })
+    }
+}
+
+/// Where the chunks of a very large payload lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableBody {
+    pub(crate) object: [u8; 16],
+    /// Its place among the object's tables.
+    pub(crate) index: u32,
+    pub(crate) refs: Vec<ChunkRef>,
+}
+
+impl TableBody {
+    pub(crate) fn encoded_len(&self) -> usize {
+        TABLE_HEAD_BYTES + self.refs.len() * CHUNK_REF_BYTES
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.object);
+        out.extend_from_slice(&self.index.to_le_bytes());
+        ChunkRef::encode_all(&self.refs, out);
+    }
+
+    pub(crate) fn decode(plain: &[u8]) -> Option<Self> {
+        let mut f = Fields(plain);
+        let (object, index) = (f.array()?, f.u32()?);
+        Some(Self { object, index, refs: ChunkRef::decode_all(&mut f, TABLE_REFS)? })
     }
 }
 
@@ -216,15 +309,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bodies_round_trip(at in any::<i64>(), meta in prop::collection::vec(any::<u8>(), 0..50), payload in prop::collection::vec(any::<u8>(), 0..50), refs in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u32>(), any::<[u8; 16]>()), 0..5), pairs in prop::collection::vec(any::<(u64, u64)>(), 0..9)) {
-            let refs = refs.into_iter().map(|(segment, offset, body_len, tag)| ChunkRef { segment, offset, body_len, tag }).collect();
-            for stored in [Stored::Inline(Packed::stored(payload.clone().into(), 0)), Stored::Inline(Packed::stored(payload.clone().into(), flags::ZSTD)), Stored::Chunked(Chunked { object: [1; 16], total: 5, refs })] {
+        fn bodies_round_trip(at in any::<i64>(), meta in prop::collection::vec(any::<u8>(), 0..50), payload in prop::collection::vec(any::<u8>(), 0..50), refs in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u32>(), any::<[u8; 16]>()), 0..=DIRECT_REFS_MAX), pairs in prop::collection::vec(any::<(u64, u64)>(), 0..9)) {
+            let refs: Vec<_> = refs.into_iter().map(|(segment, offset, body_len, tag)| ChunkRef { segment, offset, body_len, tag }).collect();
+            let chunked = |layout| Stored::Chunked(Chunked { object: [1; 16], total: 5, layout });
+            for stored in [
+                Stored::Inline(Packed::stored(payload.clone().into(), 0)),
+                Stored::Inline(Packed::stored(payload.clone().into(), flags::ZSTD)),
+                chunked(Layout::Direct(refs.clone())),
+                chunked(Layout::Indirect { from: 3, tables: refs.clone() }),
+            ] {
                 let mut plain = Vec::new();
                 RecordBody::encode(at, &meta, &stored, &mut plain);
                 prop_assert_eq!(plain.len(), RecordBody::encoded_len(&meta, &stored));
                 let body = RecordBody::decode(&plain.into(), stored.flags()).unwrap();
                 prop_assert_eq!(body, RecordBody { at, meta: meta.clone().into(), stored });
             }
+            let table = TableBody { object: [2; 16], index: 7, refs };
+            let mut plain = Vec::new();
+            table.encode(&mut plain);
+            prop_assert_eq!(plain.len(), table.encoded_len());
+            prop_assert_eq!(TableBody::decode(&plain), Some(table));
             let footer = FooterBody { first_seq: 1, last_seq: 2, records: 2, newest_at: at, marks: pairs.clone(), refs: pairs };
             let mut plain = Vec::new();
             footer.encode(&mut plain);
@@ -241,7 +345,7 @@ mod tests {
                 }
                 let _ = ChunkBody::decode(&shared, bits).map(|chunk| chunk.packed.unpack());
             }
-            let _ = (FooterBody::decode(&bytes), decode_trailer(&bytes));
+            let _ = (FooterBody::decode(&bytes), TableBody::decode(&bytes), decode_trailer(&bytes));
         }
     }
 

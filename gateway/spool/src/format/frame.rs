@@ -12,6 +12,7 @@ pub(crate) enum Kind {
     Record = 1,
     Chunk = 2,
     Footer = 3,
+    Table = 4,
 }
 
 /// Bits of [`FrameHeader::flags`].
@@ -24,6 +25,8 @@ pub(crate) mod flags {
     pub(crate) const ZSTD: u8 = 4;
     /// Another frame of the same batch follows without a gap.
     pub(crate) const MORE: u8 = 8;
+    /// The record's chunks stand in tables.
+    pub(crate) const INDIRECT: u8 = 16;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,12 +89,13 @@ impl FrameHeader {
             1 => Kind::Record,
             2 => Kind::Chunk,
             3 => Kind::Footer,
+            4 => Kind::Table,
             _ => return None,
         };
         let header = Self { body_len, frame, seq, batch, kind, flags, previous_tag: f.array()? };
         let sound = (TAG_BYTES..=BODY_BYTES_MAX + TAG_BYTES).contains(&(body_len as usize))
             && u64::from(batch) <= frame
-            && (seq == 0) == (kind == Kind::Chunk);
+            && (seq == 0) == matches!(kind, Kind::Chunk | Kind::Table);
         sound.then_some(header)
     }
 

@@ -2,13 +2,15 @@
 //!
 //! # Limits
 //! A segment is 1 to 64 MiB. A record's envelope is at most [`META_BYTES_MAX`], its payload at most
-//! [`crate::config::RECORD_BYTES_MAX`]; a payload beyond [`INLINE_BYTES`] is stored as chunks of that size. A
-//! batch is at most [`COMMIT_RECORDS_MAX`] frames or about [`COMMIT_BYTES_MAX`] bytes.
+//! [`crate::config::RECORD_BYTES_MAX`]; a payload beyond [`INLINE_BYTES`] is stored as chunks of that size, more than
+//! [`DIRECT_REFS_MAX`] of them by way of at most [`TABLES_MAX`] tables of [`TABLE_REFS`]. A batch is at most
+//! [`COMMIT_RECORDS_MAX`] frames or about [`COMMIT_BYTES_MAX`] bytes.
 //!
 //! # Files of a log
-//! (The keys are in `<spool>/keys/`: module `keys::ring`.) `<spool>/logs/<name>/` holds `log.id` (see the module `identity`), `retention` (ages of delivered segments, a
-//! convenience), at most one `spare` and one `next` (zeros, next in line) and the segments `<20 digits>.seg`. The name is the
-//! segment's number; numbers grow and may have gaps. A segment gets its name when its header is durable.
+//! (The keys are in `<spool>/keys/`: module `keys::ring`.) `<spool>/logs/<name>/` holds `log.id` (see the module
+//! `identity`), `retention` (ages of delivered segments, a convenience), at most one `spare` and one `next` (zeros, next
+//! in line) and the segments `<20 digits>.seg`. The name is the segment's number; numbers grow and may have gaps. A
+//! segment gets its name when its header is durable.
 //!
 //! # Segment
 //! All integers are little-endian. CRC is CRC-32C (RFC 3720 appendix B.4).
@@ -47,10 +49,12 @@
 //! Frame:
 //! ```text
 //!   0  magic "WGf1"     4      24  number of the batch's first frame   4
-//!   4  length of body   4      28  kind: 1 record, 2 chunk, 3 footer   1
+//!   4  length of body   4      28  kind: 1 record, 2 chunk, 3 footer,  1
+//!                                  4 table
 //!   8  frame number     8      29  flags: 1 chunked, 2 final,          1
-//!  16  record number    8          4 zstd, 8 more of the batch follows
-//!      (0: chunk)              30  0                                   2
+//!  16  record number    8          4 zstd, 8 more of the batch
+//!      (0: chunk, table)              follows, 16 indirect
+//!                              30  0                                   2
 //!                              32  tag of the frame before            16
 //!  48  CRC of 0..48     4      52  body: ciphertext and 16-byte tag
 //!      CRC of all the above 4
@@ -62,7 +66,10 @@
 //!
 //! Plaintext of a *record*: time i64, length of envelope u32, envelope, payload. If *chunked*: time, length of
 //! envelope, envelope, object 16, total length u64, count u32, and for each chunk its segment u64, offset u64,
-//! body length u32, tag 16. Of a *chunk*: object 16, index u32, bytes. Of a *footer*: first and last record
+//! body length u32, tag 16. If also *indirect*: the first segment that holds a part of it u64 stands before the count,
+//! and what is counted are not chunks but tables; every part of it lies in that segment, in that of its last table, or
+//! between. Of a *chunk*: object 16, index u32, bytes; all chunks but the last are full. Of a *table*: object 16, index
+//! u32, count u32, and that many chunks as above; all tables but the last are full. Of a *footer*: first and last record
 //! number, records, time of the last, marks (count u32; record number and offset of a frame, about one in
 //! 64 KiB), references (count u32; an older segment whose chunks are needed here, and the last record that
 //! needs them). The last 16 bytes of a footer's batch: "WGtr", offset of the footer frame u64, CRC.
@@ -83,6 +90,8 @@
 //! - A frame that misses nothing but the last byte of its CRC, alone in a sector of zeros, is whole: whether that
 //!   sector was not written or the byte has rotted, the tag of the frame vouches for it.
 //! - A number that no segment covers is damaged, never skipped in silence.
+//! - A segment whose numbers nobody misses may be absent: it held nothing but parts of objects that were never finished,
+//!   and was freed out of turn. Its predecessor has a footer.
 
 mod body;
 mod frame;
@@ -90,8 +99,8 @@ mod header;
 mod pack;
 
 pub(crate) use body::{
-    ChunkBody, ChunkRef, Chunked, FooterBody, RecordBody, Stored, TRAILER_BYTES, decode_trailer,
-    encode_trailer,
+    ChunkBody, ChunkRef, Chunked, FooterBody, Layout, RecordBody, Stored, TRAILER_BYTES, TableBody,
+    decode_trailer, encode_trailer,
 };
 pub(crate) use frame::{FrameHeader, Kind, MAGIC as FRAME_MAGIC, flags};
 pub(crate) use header::{HeaderFault, Previous, SegmentHeader, Suite};
@@ -103,6 +112,13 @@ pub const VERSION: u16 = 1;
 pub const INLINE_BYTES: usize = 256 << 10;
 /// Largest envelope of a record, in bytes.
 pub const META_BYTES_MAX: usize = 64 << 10;
+/// Most chunks that a record names by itself. Few in the tests of this crate, so that every large record there meets
+/// tables.
+pub const DIRECT_REFS_MAX: usize = if cfg!(test) { 2 } else { 256 };
+/// Most chunks in a table.
+pub const TABLE_REFS: usize = if cfg!(test) { 3 } else { 1024 };
+/// Most tables of a record.
+pub const TABLES_MAX: usize = 256;
 /// Most frames made durable by one flush.
 pub const COMMIT_RECORDS_MAX: usize = 1024;
 /// A batch is closed when it has this many bytes.

@@ -24,6 +24,8 @@ use crate::keys::ring::KEYS_DIR;
 use crate::verify::examine;
 
 const SECTOR: usize = 512;
+/// A record in chunks, and one that names them by way of a table.
+const LARGE: [usize; 2] = [300_000, 700_000];
 /// Names and what is under them.
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -67,7 +69,11 @@ impl Luck {
 
 /// A record says which one it is.
 fn payload(id: u64, is_large: bool) -> Vec<u8> {
-    let len = if is_large { 300_000 } else { 8 + id as usize * 769 % 2_500 };
+    let len = match (is_large, id % 2) {
+        (true, 0) => LARGE[0],
+        (true, _) => LARGE[1],
+        (false, _) => 8 + id as usize * 769 % 2_500,
+    };
     let mut payload = match id % 4 {
         // Stored compressed.
         1 => text(id, len.max(8_000)),
@@ -79,7 +85,7 @@ fn payload(id: u64, is_large: bool) -> Vec<u8> {
 
 fn id_of(payload: &[u8]) -> Option<u64> {
     let id = u64::from_le_bytes(payload.get(..8)?.try_into().ok()?);
-    (self::payload(id, payload.len() == 300_000) == payload).then_some(id)
+    (self::payload(id, LARGE.contains(&payload.len())) == payload).then_some(id)
 }
 
 /// Passes on and writes down.
@@ -435,7 +441,7 @@ async fn crash_everywhere(seed: u64, seeds_per_op: u64, crashes_max: u64) -> u64
     let mut epoch = 1;
     let mut alone = Alone::open_on(dir.path(), Arc::clone(&recorder) as Arc<_>, segment_bytes).unwrap();
     for _ in 0..4 + life.luck.below(8) {
-        match life.luck.below(12) {
+        match life.luck.below(13) {
             0 => {
                 epoch += 1;
                 alone.log.adopt_epoch(model::StreamEpoch::new(epoch).unwrap()).unwrap();
@@ -455,6 +461,15 @@ async fn crash_everywhere(seed: u64, seeds_per_op: u64, crashes_max: u64) -> u64
                     drop(alone)
                 }
                 alone = Alone::open_on(dir.path(), Arc::clone(&recorder) as Arc<_>, segment_bytes).unwrap();
+            }
+            4 => {
+                // An object that is given up, and goes before its turn.
+                let mut appender = alone.log.begin().await.unwrap();
+                if segment_bytes > 400_000 {
+                    appender.push(&bytes(life.next_id, 900_000)).await.unwrap();
+                }
+                drop(appender);
+                alone.log.0.free_dead().unwrap();
             }
             _ => life.append(&alone, &recorder, &mut begun).await,
         }

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 use super::support::*;
 use crate::disk::{Disk, RealDisk};
 use crate::format::{Packed, Stored};
+use crate::inner::Pins;
 use crate::queue::Work;
 
 /// Sealings since the ledger was opened.
@@ -105,7 +106,7 @@ async fn live(dir: &Path, disk: &Arc<ShakyDisk>, life: u64, records: u64) -> u64
             let work = Work::Record {
                 meta: Vec::new(),
                 stored: Stored::Inline(Packed::default()),
-                pins: Vec::new(),
+                pins: Pins::default(),
             };
             waiting.push(alone.log.0.queue.submit(work).await.unwrap());
         }

@@ -21,10 +21,13 @@ use serde::Serialize;
 use self::segment::Walked;
 use crate::cipher::{Locked, LogKeys, SegmentCipher};
 use crate::epochs::Epochs;
-use crate::format::{ChunkRef, FRAME_HEADER_BYTES, FrameHeader, HeaderFault, Kind, SegmentHeader};
+use crate::format::{
+    BODY_BYTES_MAX, ChunkRef, Chunked, FRAME_HEADER_BYTES, FrameHeader, HeaderFault, Kind, Layout,
+    SegmentHeader, TableBody,
+};
 use crate::identity::{FILE_NAME, Identity, Lost};
 use crate::keys::ring::{COPIES, Copy, KEYS_DIR, Ring};
-use crate::open::{Copies, footer_at};
+use crate::open::{Copies, footer_at, frame_at};
 use crate::recover::list;
 use crate::spool::{LOG_NAMES, log_dir};
 use crate::table::segment_path;
@@ -34,6 +37,8 @@ use crate::{Error, RootKey};
 pub const FINDINGS_MAX: usize = 1000;
 /// The open segment of a running spool is looked at again before something in it is a finding.
 const LOOKS: u32 = 4;
+/// Segments kept open while the chunks of a record are looked for.
+const OPEN_FILES_MAX: usize = 16;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What kind of fault. Closed.
@@ -309,7 +314,9 @@ impl<'a> Check<'a> {
                 }
                 // Freed records may stand in a segment whose older chunks are gone.
                 let floor = identity.map_or(0, |i| i.floor);
-                self.check_refs(this.number, walked.refs.iter().filter(|(seq, ..)| *seq > floor));
+                for (seq, offset, chunked) in walked.chunked.iter().filter(|(seq, ..)| *seq > floor) {
+                    self.check_parts(&seen, (this.number, *offset), *seq, chunked);
+                }
                 walked.last_seq
             };
             report.last = report.last.max(last_seq);
@@ -442,23 +449,61 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Whether the chunks of records are where they should be; what is in them is checked where they lie.
-    fn check_refs<'r>(&mut self, number: u64, refs: impl Iterator<Item = &'r (Seq, u64, ChunkRef)>) {
-        let mut files: BTreeMap<u64, Option<File>> = BTreeMap::new();
-        for (seq, offset, chunk) in refs {
+    /// Whether the chunks of a record are where they should be; what is in them is checked where they lie. Memory is one
+    /// table.
+    fn check_parts(&mut self, seen: &[Seen], at: (u64, u64), seq: Seq, chunked: &Chunked) {
+        let mut files = BTreeMap::new();
+        let tables = match &chunked.layout {
+            Layout::Direct(refs) => {
+                self.check_refs(&mut files, at, seq, Kind::Chunk, refs);
+                return;
+            }
+            Layout::Indirect { tables, .. } => tables,
+        };
+        self.check_refs(&mut files, at, seq, Kind::Table, tables);
+        for (nth, place) in tables.iter().enumerate() {
+            let cipher = seen.iter().find(|s| s.number == place.segment).and_then(|s| s.cipher.as_ref());
+            let table = File::open(segment_path(self.dir, place.segment)).ok().zip(cipher).and_then(
+                |(file, cipher)| {
+                    let (header, body) = frame_at(&file, place.offset, BODY_BYTES_MAX)?;
+                    TableBody::decode(&cipher.open(&header, body)?)
+                },
+            );
+            // A table that is not there, or has rotted, is a finding already.
+            let Some(table) = table else { continue };
+            if table.object != chunked.object || table.index as usize != nth {
+                let detail = format!("a table of record {seq} belongs to something else");
+                self.note(at.0, at.1, Fault::Tampering, detail);
+                continue;
+            }
+            self.check_refs(&mut files, at, seq, Kind::Chunk, &table.refs);
+        }
+    }
+
+    fn check_refs(
+        &mut self,
+        files: &mut BTreeMap<u64, Option<File>>,
+        (number, offset): (u64, u64),
+        seq: Seq,
+        kind: Kind,
+        refs: &[ChunkRef],
+    ) {
+        for part in refs {
+            if files.len() > OPEN_FILES_MAX {
+                files.clear();
+            }
             let file = files
-                .entry(chunk.segment)
-                .or_insert_with(|| File::open(segment_path(self.dir, chunk.segment)).ok());
+                .entry(part.segment)
+                .or_insert_with(|| File::open(segment_path(self.dir, part.segment)).ok());
             let mut head = [0; FRAME_HEADER_BYTES];
-            let is_there = file.as_ref().is_some_and(|f| f.read_exact_at(&mut head, chunk.offset).is_ok())
-                && FrameHeader::decode(&head)
-                    .is_some_and(|h| h.kind == Kind::Chunk && h.body_len == chunk.body_len);
+            let is_there = file.as_ref().is_some_and(|f| f.read_exact_at(&mut head, part.offset).is_ok())
+                && FrameHeader::decode(&head).is_some_and(|h| h.kind == kind && h.body_len == part.body_len);
             // Or it was freed while this was looking.
             let is_freed =
-                || matches!(Identity::load(self.dir, None), Ok(Ok(identity)) if *seq <= identity.floor);
+                || matches!(Identity::load(self.dir, None), Ok(Ok(identity)) if seq <= identity.floor);
             if !is_there && !is_freed() {
-                let detail = format!("a chunk of record {seq} is missing in segment {}", chunk.segment);
-                self.note(number, *offset, Fault::Missing, detail);
+                let detail = format!("a chunk of record {seq} is missing in segment {}", part.segment);
+                self.note(number, offset, Fault::Missing, detail);
             }
         }
     }

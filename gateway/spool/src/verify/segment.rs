@@ -9,7 +9,7 @@ use model::Seq;
 use super::{FINDINGS_MAX, Fault, Finding, Found, Numbers, Seen, file_name};
 use crate::cipher::tag_of;
 use crate::format::{
-    ChunkRef, DATA_START, FooterBody, Kind, RecordBody, SegmentHeader, Stored, TRAILER_BYTES, Tag, flags,
+    Chunked, DATA_START, FooterBody, Kind, RecordBody, SegmentHeader, Stored, TRAILER_BYTES, Tag, flags,
 };
 use crate::index::walk;
 use crate::open::footer_at;
@@ -25,8 +25,8 @@ pub(super) struct Walked {
     frames: u64,
     /// Of the frame before, when it was whole.
     tag: Option<Tag>,
-    /// Record, offset of its frame, and a chunk it needs.
-    pub(super) refs: Vec<(Seq, u64, ChunkRef)>,
+    /// Record, offset of its frame, and what it needs.
+    pub(super) chunked: Vec<(Seq, u64, Chunked)>,
 }
 
 impl Walked {
@@ -46,7 +46,7 @@ impl Walked {
             last_seq: header.first_seq.saturating_sub(1),
             frames: 0,
             tag: Some(header.previous.tag),
-            refs: Vec::new(),
+            chunked: Vec::new(),
         };
         let end = next.map_or(this.bytes, |h| h.previous.end);
         let is_sealed = footer_at(file, end).is_some();
@@ -155,7 +155,7 @@ impl Walked {
             && let Some(RecordBody { stored: Stored::Chunked(chunked), .. }) =
                 RecordBody::decode(&Bytes::from(plain), header.flags)
         {
-            self.refs.extend(chunked.refs.iter().map(|r| (header.seq, place.offset, *r)));
+            self.chunked.push((header.seq, place.offset, chunked));
         }
     }
 
