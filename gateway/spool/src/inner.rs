@@ -514,10 +514,13 @@ impl Inner {
         let floor = self.table().floor;
         let newest = self.table().iter().last().map(|s| s.number);
         let segments: Vec<_> = self.table().iter().cloned().collect();
+        // What was freed is the oldest. Behind what stays, a segment without records may be what says where another one
+        // ends.
+        let mut is_oldest = true;
         for segment in segments {
             let path = segment_path(&self.dir, segment.number);
-            if segment.last_seq <= floor && Some(segment.number) != newest && segment.needed_through <= floor
-            {
+            is_oldest &= segment.last_seq <= floor && segment.needed_through <= floor;
+            if is_oldest && Some(segment.number) != newest {
                 self.forget(segment.number);
                 self.remove_quietly(&path);
             } else if Some(segment.number) != newest && !segment.is_unreadable && segment.bytes > segment.end
