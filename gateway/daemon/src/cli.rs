@@ -497,6 +497,22 @@ pub(crate) struct Source {
 pub(crate) enum FilterFormat {
     /// HL7 v2 as ER7 text.
     Hl7,
+    /// Free text.
+    Text,
+}
+
+/// For free text alone.
+#[derive(Debug, Args)]
+pub(crate) struct TextFilter {
+    /// A message whose names and numbers the text may hold.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) context: Option<PathBuf>,
+    /// The places that were found, instead of the text without them.
+    #[arg(long)]
+    pub(crate) spans: bool,
+    /// A text a line: {"id":…,"text":…} in, the same with "spans" out; offsets count characters.
+    #[arg(long)]
+    pub(crate) json_lines: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -507,8 +523,13 @@ pub(crate) enum Deid {
         #[arg(long)]
         policy: String,
         /// What comes in.
-        #[arg(long, value_enum)]
-        format: FilterFormat,
+        #[arg(value_enum, value_name = "FORMAT", required_unless_present = "format")]
+        input: Option<FilterFormat>,
+        /// The same as FORMAT.
+        #[arg(long, value_enum, conflicts_with = "input")]
+        format: Option<FilterFormat>,
+        #[command(flatten)]
+        text: TextFilter,
         /// Where to list what was held, as JSON lines.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,

@@ -15,6 +15,7 @@
 //!   compile.
 //! - [`gate`] shares no code with [`rules`]; they agree because both are right, or the message is held.
 //! - `Display` and `Debug` of what is held say where, never what.
+//! - [`text`] finds what can be told from free text; nothing that is sent rests on it yet.
 //!
 //! **Tables** stand in `data/`, **policies** in `policies/`; both are part of the hash in
 //! [`model::PolicyRef`].
@@ -32,6 +33,7 @@ mod release;
 pub mod rules;
 mod tables;
 mod tally;
+pub mod text;
 mod token;
 pub mod units;
 

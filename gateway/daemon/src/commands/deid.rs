@@ -19,8 +19,12 @@ use crate::exit;
 const TOKEN_EPOCH: u16 = 1;
 
 pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
-    let Deid::Run { policy, format: FilterFormat::Hl7, report, key_file } = command;
+    let Deid::Run { policy, input, format, text, report, key_file } = command;
     let policy = load(&policy)?;
+    match input.or(format) {
+        Some(FilterFormat::Text) => return super::deid_text::run(&policy, &text),
+        Some(FilterFormat::Hl7) | None => {}
+    }
     let key = token_key(key_file.as_deref())?;
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;

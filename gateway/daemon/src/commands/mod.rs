@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod deid;
+mod deid_text;
 mod faults;
 mod held;
 mod hl7;

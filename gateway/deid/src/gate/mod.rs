@@ -27,6 +27,7 @@ mod text;
 
 use std::fmt;
 
+use hl7::Message;
 use model::{Observation, Provenance, Released, TimeValue};
 
 pub use known::{BARE_ID_DIGITS_MIN, ID_CHARACTERS_MIN, NAME_LETTERS_MIN, STREET_LETTERS_MIN};
@@ -190,6 +191,27 @@ pub fn read(
         gate.observation(observation, Place::Observation(number))?;
     }
     gate.payload(payload)
+}
+
+/// Reads a text that the text engine let go, knowing the message that it belongs to, if there is one. `year` is that of
+/// the day on which it is read. The place of a hit is a line and a byte of the text.
+///
+/// # Errors
+/// The first [`Hit`].
+pub fn read_text(source: Option<&Message>, year: i16, text: &str, label: Label) -> Result<(), Hit> {
+    let strict = match label {
+        Label::Treatment => return Ok(()),
+        Label::SafeHarbor => true,
+        Label::LimitedDataSet => false,
+    };
+    let known = source.map(|message| Known::of_message(message.bytes(), year, strict)).unwrap_or_default();
+    let gate = Gate { known, strict, seq: String::new() };
+    for (segment, (byte, line)) in (1..).zip(text::lines(text.as_bytes())) {
+        if let Some(kind) = gate.value(line, false, || false) {
+            return Err(Hit { kind, place: Place::Payload { segment, byte } });
+        }
+    }
+    Ok(())
 }
 
 struct Gate {

@@ -329,3 +329,17 @@ fn ages_are_not_reckoned_from_a_lost_clock() {
     let hit = read(&source(), &provenance, &released, Label::SafeHarbor).unwrap_err();
     assert_eq!(hit.kind, HitKind::BirthDate);
 }
+
+#[test]
+fn a_text_is_read_with_what_its_message_knows() {
+    let message =
+        b"MSH|^~\\&|L|W|E|M|2026||ORU^R01|1|P|2.5\rPID|1||77812^^^W^MR||Quorvane^Wilbur||19310303".to_vec();
+    let message = hl7::Message::parse(message).unwrap();
+    let read =
+        |text: &str, label| super::read_text(Some(&message), 2026, text, label).map_err(|hit| hit.kind);
+    assert_eq!(read("Fine.\nMr [name] is well.", Label::SafeHarbor), Ok(()));
+    assert_eq!(read("Fine.\nMr Quorvane is well.", Label::SafeHarbor), Err(HitKind::Name));
+    assert_eq!(read("Mr Quorvane is well.", Label::LimitedDataSet), Err(HitKind::Name));
+    assert_eq!(read("Mr Quorvane is well.", Label::Treatment), Ok(()));
+    assert!(super::read_text(None, 2026, "SSN 123-45-6789", Label::SafeHarbor).is_err());
+}

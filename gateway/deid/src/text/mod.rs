@@ -1,0 +1,177 @@
+//! The text engine: where in a free text someone could be told from, and the text without those places.
+//!
+//! **Promise.** [`scrub`] replaces every place that [`spans`] finds by the name of its category. What it does not find
+//! stays: so the engine alone releases nothing. Messages have their text removed by the rules; this is what
+//! `wardgate deid run text` shows, so that anyone can measure it.
+//!
+//! **How.** The text is made plain ([`normal`]), cut into words and numbers ([`tokens`]) and read by: what its message
+//! knows ([`known`]), patterns ([`dates`], [`numbers`]), what stands around a name, and lists of names and of English
+//! words ([`names`], [`words`]). Time is linear in the text; nothing is interpreted as a regular expression.
+//!
+//! **Limits.** A text of more than [`TEXT_BYTES_MAX`] is one span from end to end.
+
+mod dates;
+mod known;
+mod names;
+mod normal;
+mod numbers;
+mod tokens;
+mod words;
+
+use std::ops::Range;
+
+pub use known::Known;
+
+use crate::Label;
+use normal::Normal;
+use tokens::Tokens;
+
+/// Longest text that is read, in bytes.
+pub const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Most bytes between two parts of a name.
+const NAME_GAP_MAX: usize = 2;
+
+/// What a place in a text tells. Closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Category {
+    /// A person's name.
+    Name,
+    /// A date, with its time.
+    Date,
+    /// An age over 89.
+    Age,
+    /// A telephone or fax number.
+    Phone,
+    /// A social security number.
+    Ssn,
+    /// Any other number of a person or a thing.
+    Id,
+    /// An address of mail.
+    Email,
+    /// A page.
+    Url,
+    /// A host or a device in a network.
+    Ip,
+    /// A street, a post box.
+    Address,
+    /// A ZIP code.
+    Zip,
+    /// A town or another place.
+    Location,
+    /// A hospital, a school, an employer.
+    Facility,
+    /// A text that is too long to be read.
+    Unread,
+}
+
+impl Category {
+    /// As the tag has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Date => "date",
+            Self::Age => "age",
+            Self::Phone => "phone",
+            Self::Ssn => "ssn",
+            Self::Id => "id",
+            Self::Email => "email",
+            Self::Url => "url",
+            Self::Ip => "ip",
+            Self::Address => "address",
+            Self::Zip => "zip",
+            Self::Location => "location",
+            Self::Facility => "facility",
+            Self::Unread => "unread",
+        }
+    }
+
+    /// Whether a label allows it: dates, ages and ZIP codes stay in a limited data set. Towns might too, but an unknown
+    /// word after `in` may be anything, so they go.
+    pub const fn stays_under(self, label: Label) -> bool {
+        match label {
+            Label::Treatment => true,
+            Label::SafeHarbor => false,
+            Label::LimitedDataSet => matches!(self, Self::Date | Self::Age | Self::Zip),
+        }
+    }
+}
+
+/// A place in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Span {
+    /// In bytes, at the ends of characters.
+    pub range: Range<usize>,
+    /// What it tells.
+    pub category: Category,
+    /// The rule that found it.
+    pub rule: &'static str,
+    /// From 0 to 1.
+    pub confidence: f32,
+}
+
+/// Every place of a text that tells who someone is, in order; none touches another.
+pub fn spans(text: &str, known: &Known) -> Vec<Span> {
+    if text.len() > TEXT_BYTES_MAX {
+        return vec![Span {
+            range: 0..text.len(),
+            category: Category::Unread,
+            rule: "too-long",
+            confidence: 1.0,
+        }];
+    }
+    let normal = Normal::of(text);
+    let tokens = Tokens::of(&normal);
+    let mut found = numbers::networks(normal.lower());
+    found.extend(numbers::find(&tokens, known));
+    found.extend(names::find(&tokens, known));
+    let mut spans = apart(found, normal.lower());
+    for span in &mut spans {
+        span.range = normal.origin(span.range.start)..normal.origin(span.range.end);
+    }
+    spans
+}
+
+/// The text without what its label does not allow: each place becomes its category in brackets.
+pub fn scrub(text: &str, spans: &[Span], label: Label) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for span in spans.iter().filter(|span| !span.category.stays_under(label)) {
+        out.push_str(text.get(at..span.range.start).unwrap_or_default());
+        out.push('[');
+        out.push_str(span.category.as_str());
+        out.push(']');
+        at = span.range.end;
+    }
+    out.push_str(text.get(at..).unwrap_or_default());
+    out
+}
+
+/// Sorts, and makes one of those that overlap; the surer one names it. Parts of a name become one name.
+fn apart(mut found: Vec<Span>, text: &str) -> Vec<Span> {
+    found.sort_by_key(|span| (span.range.start, span.range.end));
+    let mut out: Vec<Span> = Vec::with_capacity(found.len());
+    for span in found {
+        let Some(last) = out.last_mut() else {
+            out.push(span);
+            continue;
+        };
+        let between = text.get(last.range.end..span.range.start);
+        let parts = last.category == Category::Name
+            && span.category == Category::Name
+            && between.is_some_and(|gap| {
+                gap.len() <= NAME_GAP_MAX && gap.chars().all(|c| matches!(c, ' ' | ',' | '.' | '-'))
+            });
+        if span.range.start >= last.range.end && !parts {
+            out.push(span);
+            continue;
+        }
+        last.range.end = last.range.end.max(span.range.end);
+        if span.confidence > last.confidence {
+            (last.category, last.rule, last.confidence) = (span.category, span.rule, span.confidence);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+use hl7::Message;
+use proptest::prelude::*;
+
+use super::*;
+
+fn scrubbed(text: &str) -> String {
+    scrub(text, &spans(text, &Known::default()), Label::SafeHarbor)
+}
+
+fn knowing(message: &str, text: &str) -> String {
+    let known = Known::of_message(&Message::parse(message.replace('\n', "\r").into_bytes()).unwrap());
+    scrub(text, &spans(text, &known), Label::SafeHarbor)
+}
+
+#[test]
+fn identifiers_become_their_category() {
+    for (text, becomes) in [
+        ("Seen by Dr. Alvarez on 3/14/2019 at 08:30 am.", "Seen by Dr. [name] on [date]."),
+        ("Mr. Smith is a 94-year-old man.", "Mr. [name] is a [age]-year-old man."),
+        ("MRN: 44521, SSN 123-45-6789", "MRN: [id], SSN [ssn]"),
+        ("Call (617) 555-0143 x12 or jane.doe@example.org.", "Call ([phone] or [email]."),
+        ("Lives at 12 North Main Street Apt 4, MA 02139.", "Lives at [address], MA [zip]."),
+        ("Host 10.1.2.3, https://a.example/p?q=1", "Host [ip], [url]"),
+        ("Born March 3rd, 1931; again 2019-03-14T08:30:00Z", "Born [date]; again [date]"),
+        ("Signed: Maria T. Gonzalez, MD", "Signed: [name], MD"),
+        ("Transferred to Springfield General Hospital.", "Transferred to [facility]."),
+        ("Serial K7734512 was read.", "Serial [id] was read."),
+    ] {
+        assert_eq!(scrubbed(text), becomes);
+    }
+}
+
+#[test]
+fn the_language_of_the_clinic_stays() {
+    for text in [
+        "Blood pressure 120/80, pulse 72, temp 98.6, pain 5/10.",
+        "Crohn's disease; Foley catheter in place; Parkinson disease.",
+        "Metformin 500 mg twice daily. Platelets 250000 cells.",
+        "A 45-year-old man with chest pain. He may march on.",
+        "HISTORY OF PRESENT ILLNESS: The patient denies fever.",
+        "Vitamin B12 and E11.65; seen in 2019.",
+    ] {
+        assert_eq!(scrubbed(text), text);
+    }
+}
+
+#[test]
+fn what_the_message_knows_is_found_in_any_spelling() {
+    let message = "MSH|^~\\&|L|W|E|M|2026||ORU^R01|1|P|2.5\nPID|1||A-77812^^^W^MR||Quorvane^William||19310303|M|||9 Hollin Str^^Zarkov^MA^02139||617-555-0143";
+    for (text, becomes) in [
+        ("quorvane was seen", "[name] was seen"),
+        ("Quorvarne was seen", "[name] was seen"),
+        ("Qu\u{200b}orvane was seen", "[name] was seen"),
+        ("QU0RVANE WAS SEEN", "[name] WAS SEEN"),
+        ("Bill was seen", "[name] was seen"),
+        ("number 77812 was seen", "number [id] was seen"),
+        ("near Zarkov", "near [location]"),
+    ] {
+        assert_eq!(knowing(message, text), becomes);
+    }
+}
+
+#[test]
+fn a_limited_data_set_keeps_its_dates() {
+    let text = "Dr. Alvarez on 3/14/2019";
+    let kept = scrub(text, &spans(text, &Known::default()), Label::LimitedDataSet);
+    assert_eq!(kept, "Dr. [name] on 3/14/2019");
+}
+
+proptest! {
+    #[test]
+    fn spans_are_apart_and_end_at_characters(text in "\\PC*|([a-zA-Z0-9 .,:/@'-]|[éßжΩ\u{200b}０𝐀]){0,200}") {
+        let known = Known::default();
+        let mut end = 0;
+        for span in spans(&text, &known) {
+            prop_assert!(span.range.start >= end && span.range.end >= span.range.start);
+            prop_assert!(text.get(span.range.clone()).is_some());
+            end = span.range.end;
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Words and numbers of a plain text, and what stands between them.
+
+use std::ops::Range;
+
+use super::normal::Normal;
+use super::words;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Word,
+    Number,
+    /// Letters and digits.
+    Mixed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Case {
+    Lower,
+    /// The first letter is a capital, and not all are.
+    Capital,
+    Upper,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Token {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) kind: Kind,
+    pub(super) case: Case,
+    pub(super) digits: usize,
+    /// What [`words::kinds`] says of it.
+    pub(super) kinds: u8,
+}
+
+/// A text cut into tokens.
+#[derive(Debug)]
+pub(super) struct Tokens<'n> {
+    normal: &'n Normal,
+    list: Vec<Token>,
+    /// The text is in capitals throughout, or has none: then case tells nothing.
+    pub(super) caseless: bool,
+}
+
+impl<'n> Tokens<'n> {
+    pub(super) fn of(normal: &'n Normal) -> Self {
+        let text = normal.text().as_bytes();
+        let mut list = Vec::with_capacity(text.len() / 5);
+        let (mut upper, mut lower, mut capital) = (0_usize, 0_usize, 0_usize);
+        let mut at = 0;
+        while let Some(first) = text.get(at) {
+            if !belongs(*first) {
+                at += 1;
+                continue;
+            }
+            let start = at;
+            let (mut digits, mut capitals, mut letters) = (0, 0, 0);
+            while let Some(byte) = text.get(at) {
+                if byte.is_ascii_digit() {
+                    digits += 1;
+                } else if byte.is_ascii_uppercase() {
+                    capitals += 1;
+                    letters += 1;
+                } else if belongs(*byte) {
+                    letters += 1;
+                } else if *byte != b'\''
+                    || !text.get(at + 1).is_some_and(u8::is_ascii_alphabetic)
+                    || letters == 0
+                {
+                    break;
+                }
+                at += 1;
+            }
+            // A possessive is not part of the name.
+            let mut end = at;
+            let tail = end.checked_sub(2).and_then(|from| text.get(from..end));
+            if matches!(tail, Some(b"'s" | b"'S")) && end > start + 2 {
+                end -= 2;
+            }
+            let kind = match (digits, letters) {
+                (0, _) => Kind::Word,
+                (_, 0) => Kind::Number,
+                _ => Kind::Mixed,
+            };
+            let case = if capitals > 1 && capitals == letters || capitals == 1 && end - start == 1 {
+                Case::Upper
+            } else if first.is_ascii_uppercase() || !first.is_ascii() {
+                Case::Capital
+            } else {
+                Case::Lower
+            };
+            if kind == Kind::Word && end - start > 1 {
+                match case {
+                    Case::Upper => upper += 1,
+                    Case::Lower => lower += 1,
+                    Case::Capital => capital += 1,
+                }
+            }
+            let word = normal.lower().get(start..end).unwrap_or_default();
+            let kinds = if kind == Kind::Word { words::kinds(word) } else { 0 };
+            list.push(Token { start, end, kind, case, digits, kinds });
+        }
+        let caseless = upper > 3 * (lower + capital) || upper + capital == 0;
+        Self { normal, list, caseless }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn get(&self, n: usize) -> Option<Token> {
+        self.list.get(n).copied()
+    }
+
+    pub(super) fn before(&self, n: usize) -> Option<Token> {
+        self.get(n.checked_sub(1)?)
+    }
+
+    /// In lower case; empty where there is none.
+    pub(super) fn word(&self, n: usize) -> &'n str {
+        self.get(n).and_then(|t| self.normal.lower().get(t.start..t.end)).unwrap_or_default()
+    }
+
+    pub(super) fn word_before(&self, n: usize) -> &'n str {
+        n.checked_sub(1).map_or("", |n| self.word(n))
+    }
+
+    /// What stands between this token and the next; empty at the end.
+    pub(super) fn gap(&self, n: usize) -> &'n str {
+        let (Some(this), Some(next)) = (self.get(n), self.get(n + 1)) else { return "" };
+        self.normal.lower().get(this.end..next.start).unwrap_or_default()
+    }
+
+    /// What stands before this token.
+    pub(super) fn gap_before(&self, n: usize) -> &'n str {
+        let end = self.get(n).map_or(0, |t| t.start);
+        let start = self.before(n).map_or(0, |t| t.end);
+        self.normal.lower().get(start..end).unwrap_or_default()
+    }
+
+    /// A number of at most nine digits.
+    pub(super) fn number(&self, n: usize) -> Option<u32> {
+        let token = self.get(n)?;
+        (token.kind == Kind::Number && token.digits <= 9).then(|| self.word(n).parse().ok())?
+    }
+
+    /// Whether a sentence or a line may begin here.
+    pub(super) fn begins(&self, n: usize) -> bool {
+        let gap = self.gap_before(n);
+        n == 0
+            || gap.contains(['.', '\n', '\r', ':', '?', '!', ';', '*', '"', '[', '(', '|', '-', '\u{2022}'])
+    }
+
+    pub(super) fn range(&self, tokens: Range<usize>) -> Range<usize> {
+        let start = self.get(tokens.start).map_or(0, |t| t.start);
+        let end = tokens.end.checked_sub(1).and_then(|n| self.get(n)).map_or(start, |t| t.end);
+        start..end
+    }
+}
+
+const fn belongs(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || !byte.is_ascii()
+}
