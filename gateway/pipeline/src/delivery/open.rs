@@ -15,6 +15,9 @@ impl<D: Destination> Delivery<D> {
         if let Some(lost) = self.is_unknown(log).await? {
             self.start_over(log, lost).await?;
         }
+        if self.cursor.seq == 0 && self.cursor.lost.is_none() {
+            self.learn(log).await?;
+        }
         for _ in 0..OPEN_ATTEMPTS_MAX {
             if self.cursor.incarnation != log.incarnation() {
                 self.settle_former(log).await?;
@@ -44,12 +47,19 @@ impl<D: Destination> Delivery<D> {
                 )?;
                 log.adopt_epoch(grant.epoch)?;
             }
-            // Another destination may have raised the lane's epoch or renamed the log meanwhile: then ask again.
-            if grant.epoch != log.epoch() || request.incarnation != log.incarnation() {
+            // Another destination may have renamed the log or raised the lane's epoch meanwhile: then ask again.
+            if request.incarnation != log.incarnation() {
                 continue;
             }
             if grant.watermark > self.vouched {
                 self.set_back(log, &request.incarnation, grant.watermark)?;
+                continue;
+            }
+            if grant.epoch != log.epoch() {
+                // What is committed is committed, and under the next epoch only we would know of it.
+                if grant.watermark > self.cursor.seq {
+                    self.reconcile(log, &grant).await?;
+                }
                 continue;
             }
             if self.is_forgotten(&grant)? {
@@ -64,6 +74,22 @@ impl<D: Destination> Delivery<D> {
             return Ok(());
         }
         Err(Ended::Ours(Error::EpochUnsettled))
+    }
+
+    /// A cursor with nothing settled may have been lost. A log that proposes a later epoch than the landing has is granted
+    /// it from where it says that it is, if nothing was committed in the epoch that it leaves: so what the landing has is
+    /// asked for first, in words that change nothing where this log is the one it knows.
+    async fn learn(&mut self, log: &Log) -> Result<(), Ended> {
+        let request = EpochRequest {
+            incarnation: self.cursor.incarnation.clone(),
+            proposed: StreamEpoch::FIRST,
+            resume_after: self.cursor.seq,
+        };
+        let grant = self.destination.open(self.lane, &request).await?;
+        if grant.watermark > self.cursor.seq && grant.watermark <= self.vouched {
+            self.reconcile(log, &grant).await?;
+        }
+        Ok(())
     }
 
     /// Durable first, then in force: what is not durable is not acted upon, or the next process would do otherwise.
