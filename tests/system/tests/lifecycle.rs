@@ -403,17 +403,13 @@ fn a_log_that_lost_its_end_goes_on_under_a_new_epoch_and_sends_nothing_twice() {
     let mut site = Site::small();
     site.spool = "segment_bytes = 1048576".to_owned();
     let (mut gateway, mut landing) = site.start();
-    // Four of them fill a segment.
+    // Five of them fill a segment.
     let send = |ids: std::ops::RangeInclusive<u64>| {
         for n in ids {
-            let mut message = hl7::observation(&format!("end-{n}"), n);
-            message.extend_from_slice(b"NTE|1||");
-            message.resize(message.len() + 250_000, b'x');
-            message.push(b'\r');
-            accepted(site.ports.mllp, &message);
+            accepted(site.ports.mllp, &hl7::large(&format!("end-{n}"), n));
         }
     };
-    send(1..=10);
+    send(1..=12);
     site.drained();
     gateway.stop();
     let segments = || {
@@ -428,10 +424,10 @@ fn a_log_that_lost_its_end_goes_on_under_a_new_epoch_and_sends_nothing_twice() {
     let out = site.wardgate(&["spool", "verify", "--config", "gateway.toml"]);
     assert_eq!(out.status.code(), Some(1), "{}", shown(&out));
     let mut gateway = site.start_gateway();
-    send(11..=13);
+    send(13..=15);
     site.drained();
     let expected: Vec<(u64, String)> =
-        (1..=13).map(|n| (if n <= 10 { 1 } else { RENAMED }, format!("end-{n}"))).collect();
+        (1..=15).map(|n| (if n <= 12 { 1 } else { RENAMED }, format!("end-{n}"))).collect();
     assert_eq!(landed(&site), expected);
     gateway.stop();
     landing.stop();

@@ -189,8 +189,6 @@ async fn an_abandoned_record_leaves_nothing() {
     drop(appender);
     assert_eq!(log.append(vec![], b"next").await.unwrap(), 1);
     assert_eq!(all(&log).await, [Got::Record(1, b"next".to_vec())]);
-    let before = log.stat().segments;
-    assert!(before >= 2);
     // Its chunks go with their segments.
     for _ in 0..4 {
         log.append(vec![], &bytes(0, 200_000)).await.unwrap();

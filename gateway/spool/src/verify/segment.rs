@@ -37,6 +37,7 @@ impl Walked {
         file: &Arc<File>,
         header: &SegmentHeader,
         next: Option<&SegmentHeader>,
+        is_newest: bool,
     ) -> Self {
         let mut walked = Self {
             log,
@@ -102,7 +103,9 @@ impl Walked {
             walked.tail(index.end, tail);
             walked.last_seq = walked.last_seq.max(index.last_seq);
         }
-        walked.check_end(this, header, next, is_open);
+        // An older one may have been cut again after a power cut gave it back its length, and its successor, which held
+        // nothing, is gone: what it holds is bound by the numbers of those that are there.
+        walked.check_end(this, header, next, is_open && is_newest);
         walked
     }
 
