@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path as UrlPath, Query, State};
+use axum::extract::{self, DefaultBodyLimit, Path as UrlPath, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use model::{AuditAction, AuditEvent, RecordId, Slug};
 use pipeline::FaultQuery;
+use pipeline::search::Query;
 use serde_json::json;
 use spool::Protection;
 use tokio::net::{TcpListener, UnixListener};
@@ -55,6 +56,7 @@ pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>,
         .route("/claim-code", get(claim_code))
         .route("/trace/{id}", get(trace))
         .route("/faults", get(faults))
+        .route("/search", post(search))
         .route("/held", get(held))
         .route("/held/{destination}/{id}/release", post(release))
         .route("/held/{destination}/{id}/dismiss", post(dismiss))
@@ -154,8 +156,16 @@ async fn trace(State(gateway): Shared, UrlPath(id): UrlPath<RecordId>) -> Respon
     answer(gateway.pipeline.trace(id).await)
 }
 
-async fn faults(State(gateway): Shared, Query(query): Query<FaultQuery>) -> Response {
+async fn faults(State(gateway): Shared, extract::Query(query): extract::Query<FaultQuery>) -> Response {
     answer(gateway.pipeline.faults(&query))
+}
+
+/// What is searched stands in the body, so that no log of requests has it.
+async fn search(State(gateway): Shared, body: Bytes) -> Response {
+    match serde_json::from_slice::<Query>(&body) {
+        Ok(query) => answer(gateway.pipeline.search(query, ACTOR).await),
+        Err(_) => problem(StatusCode::BAD_REQUEST, "the body is no question"),
+    }
 }
 
 async fn held(State(gateway): Shared) -> Response {
@@ -253,7 +263,7 @@ fn answer<T: serde::Serialize>(outcome: Result<T, pipeline::Error>) -> Response 
             | pipeline::Error::NotKept { .. }
             | pipeline::Error::NoDestination { .. }),
         ) => problem(StatusCode::NOT_FOUND, &e.to_string()),
-        Err(e @ pipeline::Error::EditUnreadable { .. }) => {
+        Err(e @ (pipeline::Error::EditUnreadable { .. } | pipeline::Error::NotSearchable { .. })) => {
             problem(StatusCode::UNPROCESSABLE_ENTITY, &e.to_string())
         }
         Err(e) => problem(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),

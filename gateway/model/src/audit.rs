@@ -32,6 +32,8 @@ pub enum AuditAction {
     RecordDismissed,
     /// A person was shown the content of a record.
     RecordRead,
+    /// A person searched for records: by what kinds of ids, never by which.
+    Searched,
     /// The landing had committed another manifest for a range; the first commit stands.
     ManifestMismatch,
     /// A damaged record was quarantined by the log.

@@ -52,6 +52,12 @@ pub enum Error {
         /// Why not. Positions only.
         why: String,
     },
+    /// The person asked for what cannot be searched.
+    #[error("this cannot be searched: {why}")]
+    NotSearchable {
+        /// Why not. No value.
+        why: &'static str,
+    },
     /// A held record cannot be read back.
     #[error("the held record cannot be read; `wardgate spool verify` says what is damaged")]
     HeldDamaged,

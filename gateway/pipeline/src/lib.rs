@@ -24,6 +24,7 @@ pub mod marks;
 mod pressure;
 mod retention;
 pub mod routing;
+pub mod search;
 mod seen;
 mod shape;
 mod status;
@@ -67,6 +68,7 @@ use held::{Edited, Held};
 use journal::Beginning;
 use marks::Marks;
 use retention::Retention;
+use search::{Indexer, RecordKeys};
 use seen::Seen;
 use shape::Shaper;
 use status::Gauge;
@@ -86,6 +88,7 @@ const TOKEN_EPOCH: u16 = 1;
 #[derive(Debug)]
 pub struct Pipeline<D> {
     deliveries: Vec<Delivery<D>>,
+    indexer: Indexer,
     anchors: Vec<Anchor<D>>,
     ages: Vec<Ages>,
     handle: Handle,
@@ -114,6 +117,7 @@ pub struct Handle {
     watched: Arc<Vec<Watched>>,
     feeds: Arc<HashMap<Slug, Feed>>,
     witnessed: Board,
+    searching: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<D: Destination + 'static> Pipeline<D> {
@@ -175,6 +179,8 @@ impl<D: Destination + 'static> Pipeline<D> {
         let Builder { spool, clock, feeds, held, journal, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
         let watched = Arc::new(watched);
+        let indexer = Indexer::new(Arc::clone(&spool), RecordKeys::new(Arc::clone(&feeds)));
+        let searching = Arc::default();
         let handle = Handle {
             spool,
             clock,
@@ -187,8 +193,9 @@ impl<D: Destination + 'static> Pipeline<D> {
             watched,
             feeds,
             witnessed,
+            searching,
         };
-        Ok(Self { deliveries, anchors, ages, handle })
+        Ok(Self { deliveries, indexer, anchors, ages, handle })
     }
 
     /// How often checkpoints of the audit log leave.
@@ -214,6 +221,7 @@ impl<D: Destination + 'static> Pipeline<D> {
         for anchor in self.anchors {
             tasks.spawn(anchor.run(stop.clone()));
         }
+        tasks.spawn(self.indexer.run(stop.clone()));
         tasks.close();
         let handle = self.handle;
         let mut ages = self.ages;

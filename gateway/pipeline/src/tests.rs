@@ -6,5 +6,6 @@ mod delivery;
 mod forgetful;
 mod held;
 mod routing;
+mod search;
 mod senders;
 pub(crate) mod support;

@@ -49,7 +49,7 @@ pub struct Arrival {
 }
 
 /// What became of a record at one destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fate {
     /// The destination.
     pub destination: Slug,
@@ -59,7 +59,7 @@ pub struct Fate {
 }
 
 /// The states of a record at a destination.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
     /// Not settled yet: so many numbers stand before it.
@@ -138,12 +138,15 @@ impl Handle {
                 flags,
             });
         }
-        let mut destinations = Vec::new();
-        for watched in self.watched.iter().filter(|w| w.lane == id.lane) {
-            let outcome = self.outcome(watched, id)?;
-            destinations.push(Fate { destination: watched.destination.clone(), outcome });
-        }
-        Ok(Trace { id, arrival, destinations, routes })
+        Ok(Trace { id, arrival, destinations: self.fates(id)?, routes })
+    }
+
+    /// What became of a record at each destination.
+    pub(crate) fn fates(&self, id: RecordId) -> Result<Vec<Fate>, Error> {
+        let of_lane = self.watched.iter().filter(|w| w.lane == id.lane);
+        of_lane
+            .map(|w| Ok(Fate { destination: w.destination.clone(), outcome: self.outcome(w, id)? }))
+            .collect()
     }
 
     /// What the routes of its feed say of a record today; nothing where the feed has none or it cannot be read.
@@ -243,7 +246,7 @@ impl Watched {
     }
 }
 
-fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
 }
 

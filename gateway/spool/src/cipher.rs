@@ -31,7 +31,7 @@ impl Suite {
         }
     }
 
-    fn algorithm(self) -> &'static Algorithm {
+    pub(crate) fn algorithm(self) -> &'static Algorithm {
         match self {
             Self::Aes256Gcm => &AES_256_GCM,
             Self::ChaCha20Poly1305 => &CHACHA20_POLY1305,

@@ -31,7 +31,8 @@ use crate::disk::Disk;
 use crate::inner::make_dir;
 use crate::keys::provider::Protection;
 use crate::keys::ring::{COPIES, Copy, EPOCHS_MAX, KEYS_DIR, Ring, path};
-use crate::keys::{KeyId, Keys, RootKey, kek};
+use crate::keys::{KeyId, Keys, RootKey, index_key, kek};
+use crate::locked::SECRET_BYTES;
 
 /// The epoch of what is never erased.
 pub(crate) const LASTING: u64 = 0;
@@ -224,12 +225,21 @@ impl Epochs {
         if epoch == LASTING {
             return Ok(self.keys.kek(log));
         }
+        Ok(kek(&*self.epoch_key(epoch)?, log))
+    }
+
+    /// The key of what makes a log's records of an epoch searchable. The lasting epoch has none: what is never erased is
+    /// not indexed.
+    pub(crate) fn index_key(&self, epoch: u64, log: &str) -> Result<Zeroizing<[u8; 32]>, NoKey> {
+        Ok(index_key(&*self.epoch_key(epoch)?, log))
+    }
+
+    fn epoch_key(&self, epoch: u64) -> Result<Zeroizing<[u8; SECRET_BYTES]>, NoKey> {
         let state = self.state();
         if state.ring.entry(epoch).is_none() {
             return Err(if epoch < state.ring.next { NoKey::Erased } else { NoKey::Wrong });
         }
-        let key = state.ring.epoch_key(&state.root, epoch).ok_or(NoKey::Wrong)?;
-        Ok(kek(&key, log))
+        state.ring.epoch_key(&state.root, epoch).ok_or(NoKey::Wrong)
     }
 
     /// Whether a segment of this epoch may take records now.

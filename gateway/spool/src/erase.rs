@@ -255,7 +255,7 @@ impl Spool {
                 .filter(|s| s.first_seq <= s.last_seq || s.needed_through > 0 || s.pins > 0)
                 .filter(|s| !s.is_delivered(through));
             let first = needed.next()?;
-            let last = needed.last().unwrap_or(first);
+            let last = needed.next_back().unwrap_or(first);
             let why = match log.name() {
                 "held" => "held",
                 _ if first.pins > 0 => "still arriving",

@@ -34,7 +34,7 @@
 //! restore from a backup looks sound from inside: call [`Log::renew_incarnation`] after one.
 //!
 //! **Reading order**: [`mod@format`], then `committer`, `index` and `recover` (what a crash leaves), `reader`,
-//! `keeper` (spares, freeing), [`keys`], `epochs`, `erase`, `state`, `verify`.
+//! `keeper` (spares, freeing), [`keys`], `epochs`, `erase`, `state`, `sidecar` (the search index), `verify`.
 
 mod cipher;
 mod committer;
@@ -60,6 +60,7 @@ mod queue;
 mod reader;
 mod recover;
 mod scan;
+mod sidecar;
 mod spool;
 mod state;
 mod table;
@@ -78,7 +79,8 @@ pub use keys::{Entropy, Keys, RootKey, forbid_core_dumps, write_private};
 pub use log::{Appender, Log, LogStat, LogState};
 pub use offline::{keys_for_reading, open_for_reading};
 pub use outside::{Hands, LOGS, Outside, Stepper};
-pub use reader::{Entry, Payload, Reader, Record};
+pub use reader::{Entry, Flow, Payload, Reader, Record};
+pub use sidecar::{ENTRIES_MAX, IndexStat, KEYS_MAX, Keyed, READ_MAX, SCANNED_MAX, Searched, Wanted};
 pub use spool::Spool;
 pub use state::{KEY_BYTES_MAX, Pair, Shelf, State, Table, VALUE_BYTES_MAX, Write, WriteBatch};
 pub use tail::{Durable, Seen};

@@ -156,6 +156,31 @@ impl Payload {
         }
     }
 
+    /// Gives it piece by piece to `take`, with flat memory, until it says enough. Blocks.
+    ///
+    /// # Errors
+    /// As [`Payload::bytes`].
+    pub fn pieces(&self, take: &mut dyn FnMut(&Bytes) -> Flow) -> Result<(), Error> {
+        for index in 0..self.chunks() {
+            if take(&self.piece(index)?) == Flow::Enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Payload::chunk`]. Blocks.
+    ///
+    /// # Errors
+    /// As [`Payload::bytes`].
+    pub fn piece(&self, index: usize) -> Result<Bytes, Error> {
+        match &self.0 {
+            Kept::Here(bytes) => Ok(if index == 0 { bytes.clone() } else { Bytes::new() }),
+            Kept::OnDisk(_) if index >= self.chunks() => Ok(Bytes::new()),
+            Kept::OnDisk(disk) => disk.chunk(index),
+        }
+    }
+
     /// How many chunks it is in; 1 when it is at hand.
     pub fn chunks(&self) -> usize {
         match &self.0 {
@@ -338,6 +363,40 @@ pub(crate) fn get(log: &Arc<Inner>, seq: Seq) -> Result<Option<Entry>, Error> {
         Entry::Erased { .. } => Entry::Erased { first: seq, last: seq },
         record => record,
     }))
+}
+
+/// Whether there should be more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on.
+    On,
+    /// That was enough.
+    Enough,
+}
+
+/// Gives the entries of a range to `take`, in order. Blocks.
+pub(crate) fn walk(
+    log: &Arc<Inner>,
+    first: Seq,
+    through: Seq,
+    take: &mut dyn FnMut(Entry) -> Result<Flow, Error>,
+) -> Result<(), Error> {
+    let (mut next, mut cursor) = (first, None);
+    while next <= through {
+        let mut walk = Walk { log, next, through, cursor, entries: VecDeque::new(), bytes: 0 };
+        let met = walk.run();
+        if walk.entries.is_empty() {
+            // Nothing, and no error, would be asked for for ever.
+            return met;
+        }
+        for entry in walk.entries {
+            if take(entry)? == Flow::Enough {
+                return Ok(());
+            }
+        }
+        (next, cursor) = (walk.next, walk.cursor);
+    }
+    Ok(())
 }
 
 type Ahead = (VecDeque<Entry>, Option<Cursor>);

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use model::Seq;
 
+use crate::sidecar::Known;
+
 /// A segment as the table knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -67,6 +69,8 @@ pub(crate) enum Whereabouts {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     segments: BTreeMap<u64, Segment>,
+    /// The sidecars of the search index, by segment.
+    sidecars: BTreeMap<u64, Known>,
     /// Last number that was freed.
     pub(crate) floor: Seq,
     /// Last durable number of the log.
@@ -93,7 +97,7 @@ impl Table {
         self.segments.range_mut(from.min(to)..=to).map(|(_, segment)| segment)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         self.segments.values()
     }
 
@@ -101,8 +105,37 @@ impl Table {
         self.segments.len()
     }
 
+    /// All files, the sidecars too.
     pub(crate) fn bytes(&self) -> u64 {
-        self.segments.values().map(|s| s.bytes).sum()
+        self.segments.values().map(|s| s.bytes).sum::<u64>() + self.sidecars().1
+    }
+
+    pub(crate) fn sidecar(&self, segment: u64) -> Option<Known> {
+        self.sidecars.get(&segment).copied()
+    }
+
+    /// How many there are, and their bytes.
+    pub(crate) fn sidecars(&self) -> (u64, u64) {
+        (self.sidecars.len() as u64, self.sidecars.values().map(|known| known.bytes).sum())
+    }
+
+    /// Whether there is such a segment.
+    pub(crate) fn set_sidecar(&mut self, segment: u64, known: Known) -> bool {
+        let is_there = self.segments.contains_key(&segment);
+        if is_there {
+            self.sidecars.insert(segment, known);
+        }
+        is_there
+    }
+
+    pub(crate) fn check_sidecar(&mut self, segment: u64) {
+        if let Some(known) = self.sidecars.get_mut(&segment) {
+            known.is_checked = true;
+        }
+    }
+
+    pub(crate) fn take_sidecar(&mut self, segment: u64) -> Option<Known> {
+        self.sidecars.remove(&segment)
     }
 
     /// The oldest number retained; one after the last when there is none.
@@ -204,11 +237,15 @@ impl Table {
         self.segments.values().next_back().map(|segment| segment.key_epoch)
     }
 
-    /// The key of an epoch was destroyed.
-    pub(crate) fn erase(&mut self, key_epoch: u64) {
-        for segment in self.segments.values_mut().filter(|s| s.key_epoch == key_epoch && !s.is_unreadable) {
-            segment.is_erased = true;
-        }
+    /// The key of an epoch was destroyed. Returns its segments.
+    pub(crate) fn erase(&mut self, key_epoch: u64) -> Vec<u64> {
+        let of_epoch = self.segments.values_mut().filter(|s| s.key_epoch == key_epoch && !s.is_unreadable);
+        of_epoch
+            .map(|segment| {
+                segment.is_erased = true;
+                segment.number
+            })
+            .collect()
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod nonces;
 mod objects;
 mod plain;
 mod pressure;
+mod sidecar;
 mod support;
 mod tampering;
 mod torn;

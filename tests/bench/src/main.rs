@@ -48,6 +48,7 @@ fn run(args: impl Iterator<Item = String>) -> Result<Value, String> {
     match args.peek().map(String::as_str) {
         Some("stores") => return stores::run(args.skip(1)),
         Some("backlog") => return stores::backlog(args.skip(1)),
+        Some("search") => return stores::search(args.skip(1)),
         Some("store") => return stores::child(args.skip(1)),
         Some("spin") => return stores::spin(),
         _ => {}

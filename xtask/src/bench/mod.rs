@@ -12,7 +12,8 @@
 //!
 //! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
 //! fhir` measures how fast they become FHIR, `--only out` how fast they go on to another receiver; see [`out`].
-//! `--only spool` measures the log beside other stores, see [`spool`], and `--only recovery` how fast it opens.
+//! `--only spool` measures the log beside other stores, see [`spool`], and `--only recovery` how fast it opens,
+//! `--only search` how fast it is searched.
 
 mod fhir;
 mod out;
@@ -68,6 +69,8 @@ enum Part {
     Spool,
     /// Opening the log with a large backlog
     Recovery,
+    /// Searching ten million records by patient, visit, order and control id
+    Search,
 }
 
 #[derive(Debug, clap::Args)]
@@ -94,6 +97,9 @@ pub(crate) struct Args {
     /// With `--only recovery`: segments of a second backlog, with a record each
     #[arg(long, default_value_t = 1000)]
     segments: u64,
+    /// With `--only search`: records
+    #[arg(long, default_value_t = 10_000_000)]
+    records: u64,
     /// Only JSON on standard output
     #[arg(long)]
     json: bool,
@@ -123,6 +129,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Part::Out => out::run(args),
         Part::Spool => spool::run(args),
         Part::Recovery => spool::recovery(args),
+        Part::Search => spool::search(args),
     }
 }
 

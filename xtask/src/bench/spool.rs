@@ -24,6 +24,8 @@ const P99_TO_RAW_MAX: f64 = 3.0;
 const DRAIN_MIN: (f64, f64) = (300e6, 0.7);
 const RESIDENT_MAX: u64 = 64 << 20;
 const OPEN_S_MAX: f64 = 1.0;
+/// The longest that a search may take, in seconds.
+const SEARCH_S_MAX: f64 = 1.0;
 
 /// A bar and whether it is met.
 struct Bar {
@@ -82,6 +84,37 @@ pub(super) fn recovery(args: &Args) -> Result<()> {
     }
     if args.json {
         println!("{}", json!(out));
+    }
+    Ok(())
+}
+
+/// Searching many records.
+pub(super) fn search(args: &Args) -> Result<()> {
+    let bench = build()?;
+    let dir = Scratch(parent(args)?.join(format!("bench-{}", std::process::id())));
+    std::fs::create_dir_all(&dir.0)?;
+    let mut command = Command::new(bench);
+    command.arg("search").arg(&dir.0).arg(args.records.to_string());
+    let measured = shell::json(&mut command)?;
+    if args.json {
+        println!("{measured}");
+        return Ok(());
+    }
+    let number = |key: &str| measured.get(key).and_then(Value::as_f64).unwrap_or_default();
+    println!(
+        "{:.0} records in {:.0} segments; index {:.1} bytes and {:.1} µs a record; at most {:.1} MiB resident",
+        number("records"),
+        number("segments"),
+        number("index_bytes") / number("records"),
+        number("indexing_s") * 1e6 / number("records"),
+        number("peak_bytes") / f64::from(1 << 20),
+    );
+    for (name, times) in measured.get("times").and_then(Value::as_object).into_iter().flatten() {
+        let times: Vec<f64> = times.as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+        let slowest = times.iter().copied().fold(0.0, f64::max);
+        let met = if slowest <= SEARCH_S_MAX { "met" } else { "missed" };
+        let spread = Spread::of(times);
+        println!("by {name:<12} {spread} s, slowest {slowest:.3} s (at most {SEARCH_S_MAX}: {met})");
     }
     Ok(())
 }

@@ -35,6 +35,7 @@ const EXPORT: Coded = coded("110106", "Export");
 const PATIENT_RECORD: Coded = coded("110110", "Patient Record");
 const ALERT: Coded = coded("110113", "Security Alert");
 const AUTHENTICATION: Coded = coded("110114", "User Authentication");
+const QUERY: Coded = coded("110112", "Query");
 const START: Coded = coded("110120", "Application Start");
 const STOP: Coded = coded("110121", "Application Stop");
 const LOGIN: Coded = coded("110122", "Login");
@@ -60,6 +61,7 @@ pub fn codes(action: AuditAction) -> Codes {
         A::RecordReplayed => record(EXPORT, 'R', 0),
         A::RecordDismissed => record(PATIENT_RECORD, 'U', 0),
         A::RecordRead => record(PATIENT_RECORD, 'R', 0),
+        A::Searched => of(QUERY, None, 'E', 0),
         A::ManifestMismatch | A::LogSetBack => of(ALERT, Some(RESTRICTED), 'E', 8),
         A::RecordDamaged => record(ALERT, 'E', 8),
         A::Claimed => of(ALERT, Some(USER_ATTRIBUTES), 'C', 0),

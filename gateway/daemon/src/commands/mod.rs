@@ -12,6 +12,7 @@ mod hl7_parse;
 mod hl7_route;
 mod keys;
 mod run;
+mod search;
 mod self_test;
 mod send;
 mod spool;
@@ -48,6 +49,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         }),
         Command::Held(command) => runtime()?.block_on(held::held(command)),
         Command::Faults(asked) => runtime()?.block_on(faults::faults(asked)),
+        Command::Search(asked) => runtime()?.block_on(search::search(asked)),
         Command::Spool(command) => spool::spool(command),
         Command::Audit(command) => runtime()?.block_on(audit::audit(command)),
         Command::Keys(command) => runtime()?.block_on(keys::keys(command)),

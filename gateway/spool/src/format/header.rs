@@ -13,6 +13,17 @@ pub(crate) enum Suite {
     ChaCha20Poly1305 = 2,
 }
 
+impl Suite {
+    /// From its number in a file.
+    pub(crate) const fn read(number: u16) -> Option<Self> {
+        match number {
+            1 => Some(Self::Aes256Gcm),
+            2 => Some(Self::ChaCha20Poly1305),
+            _ => None,
+        }
+    }
+}
+
 /// Where the predecessor ended; all zeros for the first segment of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Previous {
@@ -133,11 +144,7 @@ impl SegmentHeader {
         if version != VERSION {
             return Some(Err(HeaderFault::Version(version)));
         }
-        let suite = match f.array::<2>()? {
-            [1, 0] => Suite::Aes256Gcm,
-            [2, 0] => Suite::ChaCha20Poly1305,
-            _ => return None,
-        };
+        let suite = Suite::read(f.u16()?)?;
         let header = Self {
             suite,
             segment_bytes: f.u32()?,

@@ -16,7 +16,7 @@
 //!
 //! Derivation is HKDF-SHA-256 (RFC 5869) with the purpose as its `info`, so that no two uses share a key.
 //! From the root key: `key id`, `ring/wrap`, `ring/mac`. From the base key: `use/<purpose>`, `mac/<log>` for headers,
-//! `kek/<log>` for the journal's data keys. From an epoch key: `kek/<log>`. The 16-byte ids of root key and ring
+//! `kek/<log>` for the journal's data keys. From an epoch key: `kek/<log>`, `index/<log>` for the search index. The 16-byte ids of root key and ring
 //! stand in the clear, so that a wrong key is told from tampering before anything changes.
 
 mod file;
@@ -205,6 +205,11 @@ impl fmt::Debug for Keys {
 /// The key that wraps the data keys of a log, from the key of an epoch.
 pub(crate) fn kek(secret: &[u8; SECRET_BYTES], log: &str) -> Zeroizing<[u8; 32]> {
     derived(secret, &[b"kek/", log.as_bytes()])
+}
+
+/// The key of a log's search index, from the key of an epoch.
+pub(crate) fn index_key(secret: &[u8; SECRET_BYTES], log: &str) -> Zeroizing<[u8; 32]> {
+    derived(secret, &[b"index/", log.as_bytes()])
 }
 
 struct Len(usize);

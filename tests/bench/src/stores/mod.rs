@@ -22,6 +22,7 @@ mod jetstream;
 mod ours;
 mod process;
 mod raw;
+mod search;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
@@ -31,6 +32,7 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use child::run as child;
 pub(crate) use ours::backlog;
+pub(crate) use search::run as search;
 
 /// Bytes of a record.
 pub(crate) const RECORD_BYTES: usize = 1024;

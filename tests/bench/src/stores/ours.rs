@@ -26,13 +26,13 @@ impl Clock for Fixed {
     }
 }
 
-fn open(dir: &Path, config: &Config) -> Result<Spool, String> {
+pub(super) fn open(dir: &Path, config: &Config) -> Result<Spool, String> {
     let gateway = "bench".parse().map_err(|_| "no name")?;
     let keys = RootKey::new(&mut [1; 32]).map_err(|e| e.to_string())?;
     Spool::open(dir, config, keys, &gateway, Arc::new(Fixed)).map_err(|e| e.to_string())
 }
 
-fn runtime() -> Result<Runtime, String> {
+pub(super) fn runtime() -> Result<Runtime, String> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())
 }
 
