@@ -30,6 +30,9 @@ pub struct Plan {
     /// All of them, not fewer and fewer
     #[arg(long)]
     pub every: bool,
+    /// Only one kind of calls
+    #[arg(long, value_parser = CALLS)]
+    pub calls: Option<String>,
 }
 
 /// What came of it.
@@ -68,7 +71,8 @@ pub fn run(plan: &Plan) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut nth = 1;
     while nth <= plan.upto {
-        for calls in CALLS {
+        for calls in CALLS.into_iter().filter(|calls| plan.calls.as_deref().is_none_or(|only| only == *calls))
+        {
             for (errno, more) in [("EIO", ""), ("EIO", "+"), ("ENOSPC", "")] {
                 let what = format!("{calls}:error={errno}:when={nth}{more}");
                 let dir = mounted.dir().join("case");

@@ -75,4 +75,8 @@ fn a_call_that_fails_loses_nothing() {
     // The first calls of a kind are those of opening: then it declines. Either way somebody noticed.
     let noticed = ["declined_to_open", "refusals"].map(|what| tally[what].as_u64().unwrap());
     assert!(noticed.iter().sum::<u64>() > 20, "{tally}");
+    // Among them those at which sled closes its file on a disk that refuses to sync: an error, and no panic.
+    let tally = power_cuts(&["failing", "--calls", "fsync", "--upto", "9", "--every"]);
+    assert_eq!(tally["failures"], Value::Array(Vec::new()), "{tally}");
+    assert!(tally["declined_to_open"].as_u64().unwrap() > 0, "{tally}");
 }

@@ -174,8 +174,8 @@ impl State {
         let ballast = dir.with_extension("ballast");
         let marker = dir.with_extension("id");
         let id = read_marker(&marker)?;
-        let (db, was_lost) = open_or_begin_anew(dir, &ballast, id.as_deref())?;
-        let shelf = OnSled::new(dir, db, was_lost)?;
+        let (handle, was_lost) = open_or_begin_anew(dir, &ballast, id.as_deref())?;
+        let shelf = OnSled::new(dir, handle, was_lost)?;
         for made in [dir, dir.parent().unwrap_or(dir)] {
             RealDisk.sync_dir(made).map_err(|e| Error::io("sync", made, e))?;
         }

@@ -19,6 +19,31 @@ const CACHE_BYTES: u64 = 16 << 20;
 const OPEN_ATTEMPTS: u32 = 100;
 const OPEN_RETRY: Duration = Duration::from_millis(20);
 
+/// sled's handle. sled syncs its file when the last handle is dropped, and panics where the disk refuses; what was not
+/// flushed before was never relied on, so that is no reason to end the process.
+pub(super) struct Handle(Option<sled::Db>);
+
+impl Handle {
+    pub(super) fn db(&self) -> sled::Result<&sled::Db> {
+        self.0.as_ref().ok_or_else(|| sled::Error::Unsupported("the store is closed".to_owned()))
+    }
+}
+
+impl From<sled::Db> for Handle {
+    fn from(db: sled::Db) -> Self {
+        Self(Some(db))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let db = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::error!("the state store was closed on a disk that refuses to sync");
+        }
+    }
+}
+
 /// Why sled did not open.
 enum Closed {
     /// The store is at fault.
@@ -42,7 +67,7 @@ pub(super) fn open_or_begin_anew(
     dir: &Path,
     ballast: &Path,
     id: Option<&[u8]>,
-) -> Result<(sled::Db, bool), Error> {
+) -> Result<(Handle, bool), Error> {
     let give_up = |e| Error::State { what: "open", problem: format!("{e}").into() };
     let first = match open(dir, id) {
         Err(Closed::Io(e)) if Error::is_no_space(&e) && ballast.exists() => {
@@ -52,13 +77,13 @@ pub(super) fn open_or_begin_anew(
         other => other,
     };
     match first {
-        Ok(db) => Ok((db, false)),
+        Ok(handle) => Ok((handle, false)),
         Err(Closed::Io(e)) => Err(give_up(e)),
         Err(Closed::Broken(problem)) => {
             tracing::error!(%problem, "the state store does not open: it is moved aside and rebuilt");
             move_aside(dir)?;
             match open(dir, None) {
-                Ok(db) => Ok((db, true)),
+                Ok(handle) => Ok((handle, true)),
                 Err(Closed::Io(e)) => Err(give_up(e)),
                 Err(Closed::Broken(problem)) => Err(Error::State { what: "open", problem: problem.into() }),
             }
@@ -67,25 +92,26 @@ pub(super) fn open_or_begin_anew(
 }
 
 /// `id`: what the store must say it is.
-fn open(dir: &Path, id: Option<&[u8]>) -> Result<sled::Db, Closed> {
+fn open(dir: &Path, id: Option<&[u8]>) -> Result<Handle, Closed> {
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let mut attempts = 0;
     loop {
         // sled panics on some kinds of damage.
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let db = config.open()?;
+            let handle = Handle::from(config.open()?);
             // Damage is also found on the first walk.
-            for pair in db.iter() {
+            for pair in handle.db()?.iter() {
                 pair?;
             }
-            Ok(db)
+            Ok(handle)
         }));
         attempts += 1;
         match opened {
-            Ok(Ok(db)) => {
-                let is_whole = id.is_none_or(|id| matches!(db.get(ID_KEY), Ok(Some(held)) if held == id));
+            Ok(Ok(handle)) => {
+                let held = handle.db().and_then(|db| db.get(ID_KEY));
+                let is_whole = id.is_none_or(|id| matches!(held, Ok(Some(held)) if held == id));
                 return if is_whole {
-                    Ok(db)
+                    Ok(handle)
                 } else {
                     Err(Closed::Broken("what it held is gone".to_owned()))
                 };

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::FallocateFlags;
 
+use super::opening::Handle;
 use super::{Pair, failed};
 use crate::Error;
 
@@ -43,7 +44,7 @@ pub trait Shelf: Send + Sync + std::fmt::Debug {
 
 /// sled, with a descriptor of our own for its file.
 pub(super) struct OnSled {
-    pub(super) db: sled::Db,
+    pub(super) handle: Handle,
     pub(super) file: File,
     pub(super) was_lost: bool,
 }
@@ -55,12 +56,12 @@ impl std::fmt::Debug for OnSled {
 }
 
 impl OnSled {
-    pub(super) fn new(dir: &Path, db: sled::Db, was_lost: bool) -> Result<Self, Error> {
+    pub(super) fn new(dir: &Path, handle: Handle, was_lost: bool) -> Result<Self, Error> {
         let path = dir.join("db");
         // Read and write: some file systems sync only through a descriptor that may write.
         let file =
             File::options().read(true).write(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
-        Ok(Self { db, file, was_lost })
+        Ok(Self { handle, file, was_lost })
     }
 
     /// Best effort: where the disk is full already, what was reserved before is what there is.
@@ -78,7 +79,7 @@ impl OnSled {
 
 impl Shelf for OnSled {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let value = self.db.get(key).map_err(|e| failed("read", &e))?;
+        let value = self.handle.db().and_then(|db| db.get(key)).map_err(|e| failed("read", &e))?;
         Ok(value.map(|v| v.to_vec()))
     }
 
@@ -90,11 +91,12 @@ impl Shelf for OnSled {
                 None => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(|e| failed("write", &e))
+        self.handle.db().and_then(|db| db.apply_batch(batch)).map_err(|e| failed("write", &e))
     }
 
     fn walk(&self, from: &[u8], see: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), Error> {
-        for pair in self.db.range(from..) {
+        let db = self.handle.db().map_err(|e| failed("read", &e))?;
+        for pair in db.range(from..) {
             let (key, value) = pair.map_err(|e| failed("read", &e))?;
             if !see(&key, &value) {
                 break;
@@ -105,7 +107,7 @@ impl Shelf for OnSled {
 
     fn flush(&self) -> Result<(), Error> {
         self.reserve_ahead();
-        self.db.flush().map_err(|e| failed("flush", &e))?;
+        self.handle.db().and_then(|db| db.flush()).map_err(|e| failed("flush", &e))?;
         self.file.sync_data().map_err(|e| failed("sync", &sled::Error::Io(e)))
     }
 
