@@ -202,13 +202,13 @@ impl Table {
     }
 
     /// A segment that holds nothing anybody will ask for: chunks of objects that were given up, or nothing at all. It
-    /// may go before its turn, where its predecessor says by itself where it ends; the newest may not.
-    pub(crate) fn dead(&self) -> Option<u64> {
+    /// may go before its turn, where its predecessor says by itself where it ends; the newest may not. Names both.
+    pub(crate) fn dead(&self) -> Option<(u64, Option<u64>)> {
         let newest = *self.segments.keys().next_back()?;
         let mut before: Option<&Segment> = None;
         for segment in self.segments.values().filter(|s| s.number != newest) {
             if segment.is_dead() && before.is_none_or(Segment::is_closed_by_itself) {
-                return Some(segment.number);
+                return Some((segment.number, before.map(|s| s.number)));
             }
             before = Some(segment);
         }

@@ -1,5 +1,7 @@
 //! What goes, and what there is room for.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, Weak};
 
@@ -122,11 +124,16 @@ impl Inner {
         let mut freed = 0;
         while self.damaged.load(Ordering::Relaxed) == 0 {
             // Chosen and taken out under one lock, so that nothing comes to need it in between.
-            let gone = {
+            let (segment, before) = {
                 let mut table = self.table_mut();
-                table.dead().and_then(|number| table.remove_dead(number))
+                let Some((number, before)) = table.dead() else { break };
+                let Some(segment) = table.remove_dead(number) else { break };
+                (segment, before)
             };
-            let Some(segment) = gone else { break };
+            // That it was cut to its footer must be durable before nothing else says so.
+            if let Some(before) = before {
+                self.sync_segment(before).map_err(|e| self.storage("syncing a segment", e))?;
+            }
             self.keys.epochs().released(segment.key_epoch);
             self.forget_opened(segment.number);
             self.drop_sidecar(segment.number);
@@ -143,6 +150,15 @@ impl Inner {
             self.disk.sync_dir(&self.dir).map_err(|e| self.storage("syncing the directory", e))?;
         }
         Ok(freed)
+    }
+
+    fn sync_segment(&self, number: u64) -> io::Result<()> {
+        match OpenOptions::new().write(true).open(segment_path(&self.dir, number)) {
+            Ok(file) => self.disk.sync_data(&file),
+            // Freed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes room for a segment by freeing one before its time. Says whether there was one.

@@ -307,8 +307,7 @@ impl<'a> Check<'a> {
             let last_seq = if self.is_shallow && next.is_some() {
                 next.map_or(0, |h| h.first_seq.saturating_sub(1))
             } else {
-                let is_newest = later.iter().all(|s| s.header.is_none());
-                let Some(walked) = self.walk(this, header, next, is_newest)? else { continue };
+                let Some(walked) = self.walk(this, header, next)? else { continue };
                 report.records += walked.records;
                 for finding in walked.found.list {
                     self.push(finding);
@@ -432,10 +431,9 @@ impl<'a> Check<'a> {
         this: &Seen,
         header: &SegmentHeader,
         next: Option<&SegmentHeader>,
-        is_newest: bool,
     ) -> Result<Option<Walked>, Error> {
         let Some(file) = self.open(this.number)? else { return Ok(None) };
-        let of = || Walked::of(self.name, this, &file, header, next, is_newest);
+        let of = || Walked::of(self.name, this, &file, header, next);
         if next.is_some() || footer_at(&file, this.bytes).is_some() {
             return Ok(Some(of()));
         }

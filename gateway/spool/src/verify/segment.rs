@@ -37,7 +37,6 @@ impl Walked {
         file: &Arc<File>,
         header: &SegmentHeader,
         next: Option<&SegmentHeader>,
-        is_newest: bool,
     ) -> Self {
         let mut walked = Self {
             log,
@@ -103,9 +102,7 @@ impl Walked {
             walked.tail(index.end, tail);
             walked.last_seq = walked.last_seq.max(index.last_seq);
         }
-        // An older one may have been cut again after a power cut gave it back its length, and its successor, which held
-        // nothing, is gone: what it holds is bound by the numbers of those that are there.
-        walked.check_end(this, header, next, is_open && is_newest);
+        walked.check_end(this, header, next, is_open);
         walked
     }
 
