@@ -80,29 +80,37 @@ impl fmt::Display for Durable {
 
 /// Writes an object. Blocking.
 fn put(path: &FsPath, payload: &PutPayload, overwrite: bool) -> Result<PutResult> {
-    let parent = path.parent().ok_or_else(|| failed(ErrorKind::InvalidInput.into()))?;
-    make_folder(parent).map_err(failed)?;
-    let (mut file, staging) = stage(path).map_err(failed)?;
-    let written = payload.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
-    let placed = written.map_err(failed).and_then(|()| {
-        if overwrite {
-            fs::rename(&staging, path).map_err(failed)
-        } else {
-            fs::hard_link(&staging, path).map_err(|source| match source.kind() {
-                ErrorKind::AlreadyExists => {
-                    Error::AlreadyExists { path: path.display().to_string(), source: Box::new(source) }
-                }
-                _ => failed(source),
-            })
+    match place(path, payload.iter().map(Bytes::as_ref), overwrite) {
+        Ok(()) => Ok(PutResult { e_tag: None, version: None }),
+        Err(source) if !overwrite && source.kind() == ErrorKind::AlreadyExists => {
+            Err(Error::AlreadyExists { path: path.display().to_string(), source: Box::new(source) })
         }
-    });
+        Err(source) => Err(failed(source)),
+    }
+}
+
+/// Writes a file that has its name when it is durable, and not before; also among replicas that share a disk a name is
+/// given once, unless one overwrites. Blocking.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] where the name is taken; what the disk says.
+pub(crate) fn place<'p>(
+    path: &FsPath,
+    parts: impl IntoIterator<Item = &'p [u8]>,
+    overwrite: bool,
+) -> io::Result<()> {
+    let parent = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    make_folder(parent)?;
+    let (mut file, staging) = stage(path)?;
+    let written = parts.into_iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all());
+    let placed = written
+        .and_then(|()| if overwrite { fs::rename(&staging, path) } else { fs::hard_link(&staging, path) });
     if !overwrite || placed.is_err() {
         // Where even this fails, a file stays that no listing shows.
         drop(fs::remove_file(&staging));
     }
     placed?;
-    sync_folder(parent).map_err(failed)?;
-    Ok(PutResult { e_tag: None, version: None })
+    sync_folder(parent)
 }
 
 fn stage(path: &FsPath) -> io::Result<(File, PathBuf)> {

@@ -8,7 +8,7 @@
 //! themselves are written here, because they carry `txn` actions and a manifest that depend on the version they
 //! get. Nothing here knows what the rows mean.
 
-mod durable;
+pub(crate) mod durable;
 mod log;
 mod parquet;
 mod replay;

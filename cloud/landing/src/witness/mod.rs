@@ -20,8 +20,8 @@
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,6 +32,8 @@ use audit::witness::AddCheckpoint;
 use audit::{Checkpoint, Hash, Note, Verifier};
 use model::wire::{AuditReceipt, AuditStanding};
 use model::{Clock, Slug};
+
+use crate::delta::durable;
 
 /// The newest checkpoints of a gateway that are kept without exception.
 pub const KEPT_WHOLE: usize = 2048;
@@ -134,24 +136,12 @@ impl Shelf {
 
     /// Stores one under the next number; `false` where another was faster.
     fn put(&self, receipt: &AuditReceipt) -> io::Result<bool> {
-        make_dir(&self.dir)?;
         let next = self.numbers.last().map_or(1, |last| last + 1);
-        let staged = self.dir.join(format!(".{next:0DIGITS$}.{}", std::process::id()));
-        let written = (|| {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&staged)?;
-            file.write_all(&serde_json::to_vec(receipt)?)?;
-            file.sync_all()?;
-            match fs::hard_link(&staged, self.path(next)) {
-                Ok(()) => Ok(true),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-                Err(e) => Err(e),
-            }
-        })();
-        let removed = fs::remove_file(&staged);
-        let is_ours = written?;
-        removed?;
-        File::open(&self.dir)?.sync_all()?;
-        Ok(is_ours)
+        match durable::place(&self.path(next), [serde_json::to_vec(receipt)?.as_slice()], false) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Removes what stands between: of older ones all but the first and the last of each day and origin.
@@ -202,17 +192,6 @@ impl Shelf {
 fn number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".json")?;
     (digits.len() == DIGITS).then(|| digits.parse().ok())?
-}
-
-fn make_dir(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    fs::create_dir_all(dir)?;
-    for parent in dir.ancestors().skip(1).take(2) {
-        File::open(parent)?.sync_all()?;
-    }
-    Ok(())
 }
 
 impl Witness {

@@ -11,6 +11,7 @@
 //! **Limits.** A text of more than [`TEXT_BYTES_MAX`] is one span from end to end.
 
 mod dates;
+mod kinds;
 mod known;
 mod names;
 mod normal;
