@@ -14,7 +14,8 @@ use crate::inner::make_dir;
 pub(super) const ID_KEY: &[u8] = b"!id";
 /// Stores moved aside that are kept for a post-mortem.
 pub(super) const LOST_KEPT: usize = 2;
-const CACHE_BYTES: u64 = 16 << 20;
+/// What sled may keep of its pages; a box has 128 MB for all.
+const CACHE_BYTES: u64 = 8 << 20;
 /// sled releases its lock a moment after its last handle is dropped.
 const OPEN_ATTEMPTS: u32 = 100;
 const OPEN_RETRY: Duration = Duration::from_millis(20);
