@@ -10,7 +10,7 @@
 //! `resourceType`, and a MessageHeader's event. Resources in a Bundle and contained ones count as their own.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
@@ -49,7 +49,8 @@ const OF_ORDERS: [&str; 12] = [
 
 /// Says every id of the resource that is read. `false`: it could not be read to its end as JSON.
 pub fn names(json: impl Read, say: &mut dyn FnMut(Named, &str)) -> bool {
-    match serde_json::from_reader::<_, One<Resource>>(json) {
+    // It is read byte by byte.
+    match serde_json::from_reader::<_, One<Resource>>(BufReader::new(json)) {
         Ok(One(Some(resource))) => {
             resource.say(say);
             true

@@ -9,13 +9,14 @@ use crate::format::{CRC_BYTES, Fields, Suite, TAG_BYTES, crc_is_right};
 use crate::keys;
 
 const MAGIC: [u8; 8] = *b"WGidx\0\0\x01";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 pub(super) const PAGE_BYTES: usize = 4096;
 /// What a page holds before it is sealed.
 pub(super) const PLAIN_BYTES: usize = PAGE_BYTES - TAG_BYTES - CRC_BYTES;
 pub(super) const FOOTER_BYTES: usize = 96;
 const TERM_BYTES: usize = 6;
-const DIRECTORY_FIXED_BYTES: usize = 33;
+const DIRECTORY_FIXED_BYTES: usize = 35;
+const RANGE_BYTES: usize = 8;
 const DIRECTORY: u32 = u32::MAX;
 /// Largest directory: that of a sidecar of 4 GiB.
 const DIRECTORY_BYTES_MAX: usize = 8 << 20;
@@ -101,18 +102,26 @@ pub(super) struct Directory {
     pub(super) at_last: i64,
     /// There are records that have more keys than were listed; they stand under the empty key.
     pub(super) is_crowded: bool,
+    /// First and last number, less the segment's first, of what could not be read when the sidecar was made.
+    pub(super) damaged: Vec<(u32, u32)>,
     /// The first term of each page.
     pub(super) firsts: Vec<Term>,
 }
 
 impl Directory {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(DIRECTORY_FIXED_BYTES + self.firsts.len() * TERM_BYTES + TAG_BYTES);
+        let lists = self.damaged.len() * RANGE_BYTES + self.firsts.len() * TERM_BYTES;
+        let mut out = Vec::with_capacity(DIRECTORY_FIXED_BYTES + lists + TAG_BYTES);
         out.extend_from_slice(&self.first_seq.to_le_bytes());
         out.extend_from_slice(&self.last_seq.to_le_bytes());
         out.extend_from_slice(&self.at_first.to_le_bytes());
         out.extend_from_slice(&self.at_last.to_le_bytes());
         out.push(if self.is_crowded { CROWDED } else { 0 });
+        out.extend_from_slice(&u16::try_from(self.damaged.len()).unwrap_or(u16::MAX).to_le_bytes());
+        for (first, last) in &self.damaged {
+            out.extend_from_slice(&first.to_le_bytes());
+            out.extend_from_slice(&last.to_le_bytes());
+        }
         for term in &self.firsts {
             push_term(&mut out, *term);
         }
@@ -123,6 +132,7 @@ impl Directory {
         let mut f = Fields(bytes);
         let (first_seq, last_seq, at_first, at_last) = (f.u64()?, f.u64()?, f.i64()?, f.i64()?);
         let [flags] = f.array()?;
+        let damaged = (0..f.u16()?).map(|_| Some((f.u32()?, f.u32()?))).collect::<Option<Vec<_>>>()?;
         let mut firsts = Vec::with_capacity((pages as usize).min(bytes.len() / TERM_BYTES));
         while !f.0.is_empty() {
             firsts.push(term(&mut f)?);
@@ -134,6 +144,7 @@ impl Directory {
             at_first,
             at_last,
             is_crowded,
+            damaged,
             firsts,
         })
     }

@@ -16,8 +16,8 @@
 //!
 //! ```text
 //! pages      4096 each: groups sealed 4076, tag 16, CRC32C 4
-//! directory  sealed: first and last number of the segment 8+8, first and last time 8+8, flags 1, then the first term
-//!            of each page 6; tag 16
+//! directory  sealed: first and last number of the segment 8+8, first and last time 8+8, flags 1, damaged ranges (count
+//!            2; first and last number less the segment's first 4+4), then the first term of each page 6; tag 16
 //! footer     magic "WGidx\0\0\x01" 8, version 2, suite 2, key epoch 8, segment 8, MAC of its header 16, salt 32,
 //!            pages 4, bytes of the directory 4, CRC32C of the directory 4, CRC32C of the footer 4
 //! group      term 6, numbers 1..=10 (varint), then that many numbers less the segment's first (varint, the first as

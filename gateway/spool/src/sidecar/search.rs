@@ -123,6 +123,9 @@ impl Search<'_> {
         if self.wanted.from.is_some_and(|from| last < from) || self.wanted.to.is_some_and(|to| first >= to) {
             return Ok(());
         }
+        for (first, last) in directory.damaged.iter().rev() {
+            self.leave_out(segment.first_seq + u64::from(*first), segment.first_seq + u64::from(*last));
+        }
         let candidates = match self.candidates(&sidecar)? {
             Ok(candidates) => candidates,
             Err(why) => {
@@ -204,12 +207,14 @@ impl Search<'_> {
 
     fn one(&mut self, seq: Seq) -> Result<(), Error> {
         match get(self.log, seq) {
-            Ok(Some(Entry::Record(record))) => {
-                if self.is_wanted(&record)? {
+            Ok(Some(Entry::Record(record))) => match self.is_wanted(&record)? {
+                Some(true) => {
                     (self.found)(&record);
                     self.left = self.left.saturating_sub(1);
                 }
-            }
+                Some(false) => {}
+                None => self.leave_out(seq, seq),
+            },
             Ok(Some(Entry::Damaged { .. })) => self.leave_out(seq, seq),
             // Erased or freed meanwhile: it is no more.
             Ok(_) | Err(Error::Freed { .. }) => {}
@@ -238,11 +243,13 @@ impl Search<'_> {
         let walked = walk(self.log, first, last, &mut |entry| {
             match entry {
                 Entry::Record(record) => {
-                    if self.is_wanted(&record)? {
-                        matching.push_back(record.seq);
-                        if matching.len() > self.left {
-                            matching.pop_front();
-                        }
+                    match self.is_wanted(&record)? {
+                        Some(true) => matching.push_back(record.seq),
+                        Some(false) => {}
+                        None => damaged.push((record.seq, record.seq)),
+                    }
+                    if matching.len() > self.left {
+                        matching.pop_front();
                     }
                 }
                 Entry::Damaged { first, last } => damaged.push((first, last)),
@@ -262,9 +269,10 @@ impl Search<'_> {
         self.wanted.from.is_none_or(|from| at >= from) && self.wanted.to.is_none_or(|to| at < to)
     }
 
-    fn is_wanted(&self, record: &Record) -> Result<bool, Error> {
+    /// `None`: what it is found by cannot be read.
+    fn is_wanted(&self, record: &Record) -> Result<Option<bool>, Error> {
         if !self.is_within(record.at) {
-            return Ok(false);
+            return Ok(Some(false));
         }
         let mut has = vec![false; self.wanted.keys.len()];
         let said = self.keyed.keys(record, &mut |key| {
@@ -273,15 +281,19 @@ impl Search<'_> {
             }
         });
         match said {
-            Ok(_) => Ok(has.into_iter().all(|has| has)),
-            // What can be read of it says nothing; readers report it.
-            Err(Error::Damaged { .. } | Error::Erased { .. } | Error::Freed { .. }) => Ok(false),
+            Ok(_) => Ok(Some(has.into_iter().all(|has| has))),
+            Err(Error::Damaged { .. }) => Ok(None),
+            // It is no more.
+            Err(Error::Erased { .. } | Error::Freed { .. }) => Ok(Some(false)),
             Err(error) => Err(error),
         }
     }
 
     /// Numbers come from the newest to the oldest.
     fn leave_out(&mut self, first: Seq, last: Seq) {
+        if self.out.left_out.iter().any(|(from, to)| *from <= first && last <= *to) {
+            return;
+        }
         match self.out.left_out.last_mut() {
             Some((before, _)) if last + 1 == *before => *before = first,
             _ => self.out.left_out.push((first, last)),

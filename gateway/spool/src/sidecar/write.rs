@@ -18,6 +18,8 @@ use crate::table::Segment;
 pub const KEYS_MAX: usize = 1024;
 /// Entries in memory while a sidecar is made.
 pub const ENTRIES_MAX: usize = 1 << 20;
+/// Damaged ranges that are told apart; what is beyond counts as one.
+const DAMAGED_MAX: usize = 1000;
 /// The file that becomes a sidecar; one is made at a time in a log.
 pub(super) const TEMPORARY: &str = "index.tmp";
 /// What a sidecar is taken to need, before it is made, of its segment's size: ten times the ordinary at most.
@@ -117,11 +119,25 @@ fn make(log: &Arc<Inner>, segment: &Segment, keyed: &dyn Keyed) -> Result<u64, E
     };
     let mut times = (i64::MAX, i64::MIN);
     let mut is_crowded = false;
+    let mut unread = Vec::new();
     let mut low = 0;
     while low < TERMS_END {
         let mut kept = Kept { low, high: TERMS_END, entries: Vec::new() };
+        // Each pass meets the same damage; the first one tells it.
+        let mut damaged = |first: u64, last: u64| {
+            if low == 0 {
+                add_damaged(&mut unread, first - segment.first_seq, last - segment.first_seq);
+            }
+        };
         walk(log, segment.first_seq, segment.last_seq, &mut |entry| {
-            let Entry::Record(record) = entry else { return Ok(Flow::On) };
+            let record = match entry {
+                Entry::Record(record) => record,
+                Entry::Damaged { first, last } => {
+                    damaged(first, last);
+                    return Ok(Flow::On);
+                }
+                Entry::Erased { .. } => return Ok(Flow::On),
+            };
             let Ok(ordinal) = u32::try_from(record.seq - segment.first_seq) else { return Ok(Flow::On) };
             times = (times.0.min(record.at.micros()), times.1.max(record.at.micros()));
             let mut listed = 0;
@@ -131,7 +147,16 @@ fn make(log: &Arc<Inner>, segment: &Segment, keyed: &dyn Keyed) -> Result<u64, E
                     kept.push(keys.term(key), ordinal);
                 }
             };
-            let said_all = keyed.keys(&record, &mut add)?;
+            let said_all = match keyed.keys(&record, &mut add) {
+                Ok(said_all) => said_all,
+                // A part of it cannot be read: the others are not to go without an index for that.
+                Err(Error::Damaged { .. }) => {
+                    damaged(record.seq, record.seq);
+                    return Ok(Flow::On);
+                }
+                Err(Error::Erased { .. }) => return Ok(Flow::On),
+                Err(error) => return Err(error),
+            };
             if !said_all || listed > KEYS_MAX {
                 is_crowded = true;
                 kept.push(keys.term(b""), ordinal);
@@ -150,6 +175,7 @@ fn make(log: &Arc<Inner>, segment: &Segment, keyed: &dyn Keyed) -> Result<u64, E
         at_first: times.0,
         at_last: times.1,
         is_crowded,
+        damaged: unread,
         firsts: Vec::new(),
     };
     let footer = Footer {
@@ -163,6 +189,17 @@ fn make(log: &Arc<Inner>, segment: &Segment, keyed: &dyn Keyed) -> Result<u64, E
         directory_crc: 0,
     };
     out.finish(directory, footer)
+}
+
+/// Ranges come in order.
+fn add_damaged(ranges: &mut Vec<(u32, u32)>, first: u64, last: u64) {
+    let short = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let (first, last) = (short(first), short(last));
+    let is_full = ranges.len() >= DAMAGED_MAX;
+    match ranges.last_mut() {
+        Some((_, before)) if is_full || first <= before.saturating_add(1) => *before = last.max(*before),
+        _ => ranges.push((first, last)),
+    }
 }
 
 /// The entries of a range of terms, as many as fit.
@@ -319,6 +356,17 @@ mod tests {
         let mut expected: Vec<_> = all().collect();
         expected.sort_unstable();
         assert!(entries == expected);
+    }
+
+    #[test]
+    fn damage_beyond_the_limit_counts_as_one_range() {
+        let mut ranges = Vec::new();
+        add_damaged(&mut ranges, 3, 4);
+        add_damaged(&mut ranges, 5, 5);
+        add_damaged(&mut ranges, 7, 9);
+        assert_eq!(ranges, [(3, 5), (7, 9)]);
+        (10..10_000).for_each(|n| add_damaged(&mut ranges, 2 * n, 2 * n));
+        assert_eq!((ranges.len(), ranges.last().unwrap().1), (DAMAGED_MAX, 19_998));
     }
 
     #[test]

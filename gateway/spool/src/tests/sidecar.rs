@@ -222,6 +222,41 @@ async fn a_sidecar_of_another_life_of_its_segment_is_not_believed() {
 }
 
 #[tokio::test]
+async fn damaged_records_keep_no_other_from_the_index_and_are_named() {
+    let dir = tempdir();
+    let spool = open(dir.path());
+    let mut large = b"x|".to_vec();
+    large.extend(bytes(1, 600_000));
+    clinical(&spool).append(b"m".to_vec(), &large).await.unwrap();
+    for _ in 0..40 {
+        clinical(&spool).append(b"m".to_vec(), &padded("x")).await.unwrap();
+    }
+    spool.stop().await.unwrap();
+    // In the first chunk of the first record, and somewhere in one of those behind it.
+    let path = segments(dir.path()).remove(0);
+    let mut segment = fs::read(&path).unwrap();
+    for at in [9_000, 700_000] {
+        segment[at] ^= 1;
+    }
+    fs::write(&path, segment).unwrap();
+    let spool = open(dir.path());
+    let log = clinical(&spool);
+    for _ in 0..60 {
+        log.append(b"m".to_vec(), &padded("x")).await.unwrap();
+    }
+    let before = search(&log, &Words::default(), &["x"], 1000);
+    assert_eq!(before.1.left_out.len(), 2, "{before:?}");
+    assert_eq!(before.1.left_out.last(), Some(&(1, 1)));
+    let named = before.1.left_out.iter().map(|(first, last)| last + 1 - first).sum::<u64>();
+    assert_eq!(before.0.len() as u64 + named, *log.durable().borrow(), "together they are all");
+    assert!(index_all(&log) >= 2);
+    assert_eq!(log.index_stat().missing, 0);
+    assert_eq!(search(&log, &Words::default(), &["x"], 1000), before);
+    let (seqs, searched) = search(&log, &Words::default(), &["nobody"], 1000);
+    assert_eq!((seqs.len(), searched.left_out), (0, before.1.left_out), "it may have been one of them");
+}
+
+#[tokio::test]
 async fn a_sidecar_goes_with_its_segment_and_with_its_key() {
     let dir = tempdir();
     let spool = open(dir.path());

@@ -58,13 +58,16 @@ fn key(kind: u8, value: u64) -> Vec<u8> {
     key
 }
 
+/// So there are as many sidecars as segments of the ordinary size hold messages of two kilobytes.
+const SEGMENT_BYTES: u64 = 1 << 20;
+
 /// Arguments: a folder, and how many records. Records are small, because the time of a search depends on their number and
-/// on that of their segments: patients come back in each twentieth of the log.
+/// on that of their segments, which are smaller by as much: patients come back in each twentieth of the log.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> Result<Value, String> {
     let dir = PathBuf::from(args.next().ok_or("DIR is missing")?);
     let records = args.next().and_then(|a| a.parse::<u64>().ok()).ok_or("RECORDS is a number")?;
     let failed = |e: spool::Error| e.to_string();
-    let config = Config { clinical_bytes_max: 1 << 40, ..Config::default() };
+    let config = Config { clinical_bytes_max: 1 << 40, segment_bytes: SEGMENT_BYTES, ..Config::default() };
     let spool = open(&dir, &config)?;
     let log = spool.lane(Lane::Clinical);
     let runtime = runtime()?;
