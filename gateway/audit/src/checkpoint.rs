@@ -73,7 +73,8 @@ pub fn of_origin(origin: &str) -> Option<(Slug, &str)> {
     Some((gateway.parse().ok()?, is_incarnation(incarnation).then_some(incarnation)?))
 }
 
-fn is_incarnation(text: &str) -> bool {
+/// Whether a text looks like an incarnation.
+pub fn is_incarnation(text: &str) -> bool {
     text.len() == INCARNATION_CHARS && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 

@@ -299,6 +299,23 @@ impl Collector for Snapshot {
             false,
             witnessed.iter().map(|w| (witness(w), u64::from(w.failing.is_none()))),
         )?;
+        let journal = spool.journal();
+        let durable = *journal.durable().borrow();
+        let needs = spool.audit_log().needs();
+        family(
+            e,
+            "wardgate_journal_waits_records",
+            "Records of the journal that wait for whoever is to vouch for the audit log or to have it",
+            false,
+            needs.iter().map(|n| (vec![("holder", n.who.clone())], durable.saturating_sub(n.behind))),
+        )?;
+        family(
+            e,
+            "wardgate_journal_freed_records",
+            "Records of the journal that are no longer on this box",
+            false,
+            std::iter::once((Vec::new(), journal.oldest().saturating_sub(1))),
+        )?;
         let syslog = self.0.syslog.as_ref().map(crate::syslog::Board::status);
         family(
             e,

@@ -74,6 +74,11 @@ impl Gateway {
         tokio::task::spawn_blocking(move || sink.record(&event)).await.map_err(|_| AuditError)?
     }
 
+    /// Whether the journal refuses for want of room: what must be audited cannot be done then.
+    pub(crate) fn is_journal_full(&self) -> bool {
+        matches!(self.pipeline.spool().journal().admit(), Err(spool::Error::Full { .. }))
+    }
+
     /// Tries whether the destination can be reached, and says so where that is new. `true` where it was not, and is
     /// not tried by whoever delivers to it.
     pub(crate) async fn try_target(&self, target: &Target, is_first: bool) -> bool {
@@ -210,6 +215,16 @@ impl Product for Gateway {
                 }
             })
             .collect();
+        let journal = spool.journal().stat();
+        if journal.state != spool::LogState::Ready {
+            not_ready_because.push(format!("the journal takes nothing in: {}", condition(journal.state)));
+            for need in spool.audit_log().needs() {
+                not_ready_because.push(format!(
+                    "{} has the audit log up to record {} of the journal",
+                    need.who, need.behind
+                ));
+            }
+        }
         let faults = self.pipeline.fault_totals();
         let feeds: Vec<FeedStatus> = self
             .feeds

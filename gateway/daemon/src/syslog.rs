@@ -30,6 +30,9 @@ const UNSETTLED_MAX: u64 = 1024;
 /// Where the next entry's number in the journal is remembered.
 const POSITION: &[u8] = b"audit-syslog";
 
+/// Who it is, to the journal.
+const NAME: &str = "the syslog server";
+
 /// How it stands.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Status {
@@ -100,9 +103,24 @@ impl Relay {
         Ok(seq.max(self.spool.journal().oldest()))
     }
 
+    /// From now on the journal keeps what is still to be sent.
+    ///
+    /// # Errors
+    /// The state store's.
+    pub(crate) fn announce(&self) -> Result<(), spool::Error> {
+        self.needs(self.position()?);
+        Ok(())
+    }
+
+    fn needs(&self, next: Seq) {
+        self.spool.audit_log().need(NAME, next.saturating_sub(1), "every entry was sent to it".to_owned());
+    }
+
     async fn settled(&self, next: Seq) -> Result<(), spool::Error> {
         self.spool.state().put(Table::Meta, POSITION, &next.to_be_bytes())?;
-        self.spool.state().sync().await
+        self.spool.state().sync().await?;
+        self.needs(next);
+        Ok(())
     }
 
     /// One connection. Ends with the reason.

@@ -35,6 +35,9 @@ const CERTIFICATE_CHECK_EVERY: Duration = Duration::from_secs(10);
 /// How often a destination is tried that was not reached and has nothing to get.
 const TRY_AGAIN_EVERY: Duration = Duration::from_secs(10);
 
+/// How often a full journal is looked at, where the start waits for it.
+const LOOK_FOR_ROOM_EVERY: Duration = Duration::from_secs(1);
+
 /// The logs' place in the data directory.
 pub(crate) const SPOOL_DIR: &str = "spool";
 
@@ -156,14 +159,16 @@ fn relay(
         control::SyslogFormat::Json => Body::Json,
         control::SyslogFormat::Atna => Body::Atna,
     };
-    Ok(Relay {
+    let relay = Relay {
         gateway: gateway.clone(),
         dialler: syslog.receiver().dialler().context("the syslog server of [audit]")?,
         body,
         spool: Arc::clone(spool),
         clock: Arc::clone(clock),
         board: syslog::Board::default(),
-    })
+    };
+    relay.announce()?;
+    Ok(relay)
 }
 
 async fn open_spool(
@@ -211,20 +216,14 @@ impl Built {
     /// Runs until stopped, then stops in order: sources, intake, delivery, pages, logs.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { spool, gateway, pipeline, sources, operations, control, web, connections, relay } = self;
-        audit(&gateway, AuditAction::Started).await?;
+        let started = audit(&gateway, AuditAction::Started).await;
+        let is_full = gateway.is_journal_full();
+        if !is_full {
+            started?;
+        }
         let intake = pipeline.handle().intake();
         let (stop_sources, stop_pipeline, stop_pages) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let source_tasks = TaskTracker::new();
-        for source in sources {
-            let (intake, stop) = (intake.clone(), stop_sources.clone());
-            match source {
-                Source::Mllp(server) => drop(source_tasks.spawn(server.run(intake, stop))),
-                Source::Mqtt(client) => drop(source_tasks.spawn(client.run(intake, stop))),
-                Source::Fhir(server) => drop(source_tasks.spawn(server.run(intake, stop))),
-            }
-        }
-        source_tasks.close();
         let background = Background::start()?;
         let outward = background.handle()?;
         let pipeline_tasks = TaskTracker::new();
@@ -241,6 +240,19 @@ impl Built {
             drop(page_tasks.spawn(relay.run(stop_pages.clone())));
         }
         page_tasks.close();
+        if is_full {
+            wait_for_room(&gateway, &stop).await;
+        }
+        let source_tasks = TaskTracker::new();
+        for source in sources {
+            let (intake, stop) = (intake.clone(), stop_sources.clone());
+            match source {
+                Source::Mllp(server) => drop(source_tasks.spawn(server.run(intake, stop))),
+                Source::Mqtt(client) => drop(source_tasks.spawn(client.run(intake, stop))),
+                Source::Fhir(server) => drop(source_tasks.spawn(server.run(intake, stop))),
+            }
+        }
+        source_tasks.close();
 
         stop.cancelled().await;
         stop_sources.cancel();
@@ -250,7 +262,10 @@ impl Built {
         pipeline_tasks.wait().await;
         stop_pages.cancel();
         page_tasks.wait().await;
-        audit(&gateway, AuditAction::Stopped).await?;
+        let stopped = audit(&gateway, AuditAction::Stopped).await;
+        if !gateway.is_journal_full() {
+            stopped?;
+        }
         drop((gateway, intake));
         connections.close();
         match Arc::try_unwrap(spool) {
@@ -261,6 +276,23 @@ impl Built {
             }
         }
         Ok(())
+    }
+}
+
+/// A journal that is full when the gateway starts: what makes room in it runs, and the sources wait for the entry that says
+/// that they start.
+async fn wait_for_room(gateway: &Arc<Gateway>, stop: &CancellationToken) {
+    tracing::error!(
+        "the journal is full: nothing is taken in until its oldest part may go, or journal_bytes_max is raised"
+    );
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_FOR_ROOM_EVERY) => {}
+        }
+        if !gateway.is_journal_full() && audit(gateway, AuditAction::Started).await.is_ok() {
+            return;
+        }
     }
 }
 

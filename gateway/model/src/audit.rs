@@ -58,6 +58,8 @@ pub enum AuditAction {
     StoragePressure,
     /// Records were given up undelivered, because they were older than the operator's limit.
     RecordExpired,
+    /// The oldest entries of the audit log go: which, why, and who vouches for them.
+    JournalFreed,
 }
 
 /// One entry of the audit log. Ids, counts and names of settings only: no PHI.

@@ -26,7 +26,7 @@ use spool::{AuditTip, Log, Spool, audit_signer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
+use crate::{Error, letting_go};
 
 /// How often a checkpoint leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,16 @@ impl<E: Into<Error>> From<E> for Ended {
 struct Receipted {
     tip: AuditTip,
     heads: Vec<Head>,
+    /// When the receipt was given.
+    at: Option<Timestamp>,
+}
+
+/// How the audit log stands to what was vouched for.
+enum Stood {
+    At(AuditTip),
+    /// So early that what followed has been freed: nothing can be told of it, or proven from it.
+    Freed(u64),
+    Contradicted(String),
 }
 
 impl<D: Destination> Anchor<D> {
@@ -144,7 +154,8 @@ impl<D: Destination> Anchor<D> {
                 ended = self.session(&stop, &mut backoff) => ended,
             };
             let (why, retry_after) = match ended {
-                Ended::Stopped | Ended::NoWitness => return,
+                Ended::Stopped => return,
+                Ended::NoWitness => return self.spool.audit_log().need_no_more(self.name.as_str()),
                 Ended::Send(error) => {
                     let retry_after = match &error {
                         SendError::Busy { retry_after, .. } => *retry_after,
@@ -174,6 +185,7 @@ impl<D: Destination> Anchor<D> {
 
     async fn keep_up(&self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Ended> {
         let mut receipted = self.meet().await?;
+        self.needs(&receipted);
         let journal = self.spool.journal().durable();
         loop {
             let mut seen = *journal.borrow();
@@ -197,6 +209,14 @@ impl<D: Destination> Anchor<D> {
                 }
             }
         }
+    }
+
+    /// What stands behind the newest receipt must stay until there is one for it.
+    fn needs(&self, receipted: &Receipted) {
+        let proof = receipted.at.map_or_else(String::new, |at| {
+            format!("its receipt of {at} is for {} entries", receipted.tip.range.size())
+        });
+        self.spool.audit_log().need(self.name.as_str(), receipted.tip.seq, proof);
     }
 
     async fn tip(&self) -> Result<AuditTip, Error> {
@@ -230,21 +250,26 @@ impl<D: Destination> Anchor<D> {
         }
         self.vouch(ends(&self.spool));
         let of_origin = standing.origin.as_ref().and_then(|receipt| self.believed(receipt));
-        let nothing = || Receipted { tip: AuditTip::nothing(), heads: Vec::new() };
+        let nothing = || Receipted { tip: AuditTip::nothing(), heads: Vec::new(), at: None };
         if self.spool.journal().incarnation() != of(&origin) {
             // The journal itself was set back: it goes on under a new origin, of which the landing has nothing.
             return Ok(nothing());
         }
         match (of_origin, newest) {
             (Some((at, checkpoint)), _) => match self.stood_at(&checkpoint).await? {
-                Ok(tip) => {
+                Stood::At(tip) => {
                     self.board.change(&self.name, |witnessed| {
                         witnessed.entries = tip.range.size();
                         witnessed.at = Some(at);
                     });
-                    Ok(Receipted { tip, heads: checkpoint.heads })
+                    Ok(Receipted { tip, heads: checkpoint.heads, at: Some(at) })
                 }
-                Err(why) => {
+                Stood::Freed(freed) => {
+                    self.behind(at, checkpoint.size, freed)?;
+                    self.spool.journal().renew_incarnation()?;
+                    Ok(nothing())
+                }
+                Stood::Contradicted(why) => {
                     self.set_back("journal", &format!("{why} ({}, receipt of {at})", checkpoint.origin))?;
                     self.spool.journal().renew_incarnation()?;
                     Ok(nothing())
@@ -253,8 +278,12 @@ impl<D: Destination> Anchor<D> {
             // A new origin: after a restore, or a journal that lost its end. What the landing has under the old one
             // is compared once, before the first checkpoint of the new one.
             (None, Some((at, checkpoint))) => {
-                if let Err(why) = self.stood_at(&checkpoint).await? {
-                    self.set_back("journal", &format!("{why} ({}, receipt of {at})", checkpoint.origin))?;
+                match self.stood_at(&checkpoint).await? {
+                    Stood::At(_) => {}
+                    Stood::Freed(freed) => self.behind(at, checkpoint.size, freed)?,
+                    Stood::Contradicted(why) => {
+                        self.set_back("journal", &format!("{why} ({}, receipt of {at})", checkpoint.origin))?;
+                    }
                 }
                 Ok(nothing())
             }
@@ -281,22 +310,25 @@ impl<D: Destination> Anchor<D> {
     }
 
     /// The audit log as it stood at a checkpoint; or how it contradicts that.
-    async fn stood_at(&self, checkpoint: &Checkpoint) -> Result<Result<AuditTip, String>, Error> {
+    async fn stood_at(&self, checkpoint: &Checkpoint) -> Result<Stood, Error> {
         let audit = Arc::clone(self.spool.audit_log());
         let (size, root) = (checkpoint.size, checkpoint.root);
         off_runtime(move || {
             let here = audit.tip()?.range.size();
             Ok(match audit.tip_at(size)? {
-                Some(tip) if tip.range.root() == root => Ok(tip),
-                Some(_) => {
-                    Err(format!("of the {size} audit entries that were vouched for some are not the same any more"))
-                }
-                None if size > here => {
-                    Err(format!("{size} audit entries were vouched for, and there are {here}: the later ones are lost"))
-                }
-                None => Err(format!(
-                    "{size} audit entries were vouched for, and what followed the last of them cannot be read any more"
+                Some(tip) if tip.range.root() == root => Stood::At(tip),
+                Some(_) => Stood::Contradicted(format!(
+                    "of the {size} audit entries that were vouched for some are not the same any more"
                 )),
+                None if size > here => Stood::Contradicted(format!(
+                    "{size} audit entries were vouched for, and there are {here}: the later ones are lost"
+                )),
+                None => match audit.freed()? {
+                    freed if size < freed => Stood::Freed(freed),
+                    _ => Stood::Contradicted(format!(
+                        "{size} audit entries were vouched for, and what followed the last of them cannot be read any more"
+                    )),
+                },
             })
         })
         .await
@@ -326,6 +358,17 @@ impl<D: Destination> Anchor<D> {
         Ok(Some((log.clone(), detail)))
     }
 
+    /// A destination that was set back itself, or was not configured for a while, has a receipt of what is freed.
+    fn behind(&self, at: Timestamp, size: u64, freed: u64) -> Result<(), Error> {
+        tracing::warn!(destination = %self.name, size, freed,
+            "the landing's newest receipt is for less than was freed of the audit log: it begins anew there");
+        let detail = format!(
+            "its receipt of {at} is for {size} entries, and {freed} are freed: they cannot be compared, and it begins anew"
+        );
+        let event = letting_go::event(&*self.clock, &format!("journal/{}", self.name), detail);
+        Ok(self.spool.audit_log().record_aside(&event)?)
+    }
+
     fn set_back(&self, log: &str, detail: &str) -> Result<(), Error> {
         tracing::error!(destination = %self.name, log, detail,
             "a log is not what the landing has a receipt of: the disk was set back, or somebody changed it");
@@ -336,7 +379,8 @@ impl<D: Destination> Anchor<D> {
             subject: log.to_owned(),
             detail: format!("{}: {detail}", self.name),
         };
-        Ok(self.spool.audit().record(&event)?)
+        // Also a full journal says it: nothing of it goes before the landing was met.
+        Ok(self.spool.audit_log().record_aside(&event)?)
     }
 
     async fn send(&self, receipted: &mut Receipted, tip: AuditTip, heads: Vec<Head>) -> Result<(), Ended> {
@@ -369,7 +413,8 @@ impl<D: Destination> Anchor<D> {
         if !is_ours {
             return Err(SendError::Unknown { why: "it gave a receipt for something else".to_owned() }.into());
         }
-        *receipted = Receipted { tip, heads: checkpoint.heads };
+        *receipted = Receipted { tip, heads: checkpoint.heads, at: Some(receipt.received_at) };
+        self.needs(receipted);
         self.board.change(&self.name, |witnessed| {
             witnessed.entries = checkpoint.size;
             witnessed.at = Some(receipt.received_at);

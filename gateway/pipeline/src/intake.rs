@@ -80,6 +80,8 @@ impl Intake for LogIntake {
             tracing::error!(feed = %provenance.feed, "a record of a feed that is not configured was refused");
             return Err(Refusal::Storage);
         };
+        // What would have to be audited of it could not be.
+        self.0.spool.journal().admit().map_err(|e| refuse(&e))?;
         feed.last_at.store(provenance.received_at.micros(), Ordering::Relaxed);
         let lane = feed.lane;
         let log = self.0.spool.lane(lane).clone();

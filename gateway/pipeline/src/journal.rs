@@ -1,13 +1,19 @@
 //! What cannot be rebuilt: which destinations there are and where they began, and small documents (accounts, the
-//! claim), and how far destinations are that remember nothing themselves. Appended to the encrypted `journal` log, which also carries the audit entries; folded at start.
+//! claim), and how far destinations are that remember nothing themselves. Appended to the encrypted `journal` log, which
+//! also carries the audit entries; folded at start.
+//!
+//! **Said again.** Before the oldest part of the log goes, the whole state is appended again ([`Journal::say_again`]), and
+//! behind it an entry that says since where. Every entry says the whole of what it is about, so that the state said again
+//! and what came before it give the same, together or the later alone: a crash before the end leaves both, and an entry
+//! that nobody counts on. Nobody writes meanwhile.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::{Lane, Seq, Slug, codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
-use spool::{Entry, Spool};
+use spool::{AUDIT_META, Entry, Spool};
 
 use crate::Error;
 
@@ -62,10 +68,18 @@ enum JournalEntry {
         lane: Lane,
         mark: Mark,
     },
+    /// From this number on all of the state was said again.
+    SaidAgain {
+        since: Seq,
+    },
 }
 
 #[derive(Debug, Default)]
 struct Folded {
+    /// From here on everything is said; 0 where that is from the beginning.
+    since: Seq,
+    /// The first entry of a kind that is not known here, a newer version's.
+    unknown: Option<Seq>,
     given_up: HashMap<Lane, Mark>,
     destinations: BTreeMap<Slug, Vec<Beginning>>,
     documents: HashMap<String, Vec<u8>>,
@@ -98,7 +112,22 @@ impl Folded {
             JournalEntry::GivenUp { lane, mark } => {
                 self.given_up.insert(lane, mark);
             }
+            JournalEntry::SaidAgain { since } => self.since = since,
         }
+    }
+
+    /// Entries that give this state.
+    fn entries(&self) -> Vec<JournalEntry> {
+        let destinations = self.destinations.clone().into_iter();
+        let documents = self.documents.clone().into_iter();
+        let marks = self.marks.clone().into_iter();
+        let given_up = self.given_up.clone().into_iter();
+        destinations
+            .map(|(name, began)| JournalEntry::DestinationAdded { name, began })
+            .chain(documents.map(|(key, value)| JournalEntry::Document { key, value: ByteBuf::from(value) }))
+            .chain(marks.map(|((destination, lane), mark)| JournalEntry::Mark { destination, lane, mark }))
+            .chain(given_up.map(|(lane, mark)| JournalEntry::GivenUp { lane, mark }))
+            .collect()
     }
 }
 
@@ -107,6 +136,8 @@ impl Folded {
 pub struct Journal {
     spool: Arc<Spool>,
     folded: Arc<Mutex<Folded>>,
+    /// Held by whoever appends, so that what is applied comes in the log's order.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Journal {
@@ -117,21 +148,49 @@ impl Journal {
         while let Some(entry) = reader.next().await? {
             let Entry::Record(record) = entry else { continue };
             // Audit entries stand in the same log under their own envelope.
-            if let Ok(entry) = codec::decode::<JournalEntry>(&record.meta) {
-                folded.apply(entry);
+            if record.meta.starts_with(AUDIT_META) {
+                continue;
+            }
+            match codec::decode::<JournalEntry>(&record.meta) {
+                Ok(entry) => folded.apply(entry),
+                Err(_) => folded.unknown = folded.unknown.or(Some(record.seq)),
             }
         }
-        Ok(Self { spool, folded: Arc::new(Mutex::new(folded)) })
+        Ok(Self { spool, folded: Arc::new(Mutex::new(folded)), writing: Arc::default() })
+    }
+
+    fn folded(&self) -> MutexGuard<'_, Folded> {
+        self.folded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn append(&self, entry: JournalEntry) -> Result<(), Error> {
+        let _writing = self.writing.lock().await;
         self.spool.journal().append(codec::encode(&entry)?, &[]).await?;
-        self.folded.lock().unwrap_or_else(PoisonError::into_inner).apply(entry);
+        self.folded().apply(entry);
+        Ok(())
+    }
+
+    /// From where on the log says the whole state, and before which number nothing stands that is not understood here.
+    pub(crate) fn said(&self) -> (Seq, Seq) {
+        let folded = self.folded();
+        (folded.since, folded.unknown.unwrap_or(Seq::MAX))
+    }
+
+    /// Appends the whole state, durably, beyond the budget where need be. See the module.
+    pub(crate) async fn say_again(&self) -> Result<(), Error> {
+        let _writing = self.writing.lock().await;
+        let log = self.spool.journal();
+        let since = log.durable().borrow().saturating_add(1);
+        let entries = self.folded().entries();
+        for entry in entries.into_iter().chain([JournalEntry::SaidAgain { since }]) {
+            log.append_aside(codec::encode(&entry)?, &[]).await?;
+            self.folded().apply(entry);
+        }
         Ok(())
     }
 
     pub(crate) fn destinations(&self) -> BTreeMap<Slug, Vec<Beginning>> {
-        self.folded.lock().unwrap_or_else(PoisonError::into_inner).destinations.clone()
+        self.folded().destinations.clone()
     }
 
     pub(crate) async fn add_destination(&self, name: &Slug, began: Vec<Beginning>) -> Result<(), Error> {
@@ -144,7 +203,7 @@ impl Journal {
 
     /// The name by which a destination knows a lane's log.
     pub(crate) fn known_as(&self, name: &Slug, lane: Lane) -> Option<String> {
-        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        let folded = self.folded();
         let began = folded.destinations.get(name)?;
         began.iter().find(|b| b.lane == lane).map(|b| b.incarnation.clone())
     }
@@ -155,7 +214,7 @@ impl Journal {
     }
 
     pub(crate) fn mark(&self, destination: &Slug, lane: Lane) -> Option<Mark> {
-        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        let folded = self.folded();
         folded.marks.get(&(destination.clone(), lane)).cloned()
     }
 
@@ -165,7 +224,7 @@ impl Journal {
 
     /// Up to which number a lane was given up; nothing of another log's.
     pub(crate) fn given_up(&self, lane: Lane, incarnation: &str) -> Seq {
-        let folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        let folded = self.folded();
         folded
             .given_up
             .get(&lane)
@@ -179,7 +238,7 @@ impl Journal {
 
     /// A document by its key.
     pub fn document(&self, key: &str) -> Option<Vec<u8>> {
-        self.folded.lock().unwrap_or_else(PoisonError::into_inner).documents.get(key).cloned()
+        self.folded().documents.get(key).cloned()
     }
 
     /// Stores a document in the place of an older one. Durable on return.

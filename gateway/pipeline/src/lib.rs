@@ -20,6 +20,7 @@ mod gate;
 mod held;
 mod intake;
 mod journal;
+mod letting_go;
 pub mod marks;
 mod pressure;
 mod retention;
@@ -66,6 +67,7 @@ use faults::Faults;
 use gate::Gate;
 use held::{Edited, Held};
 use journal::Beginning;
+use letting_go::LettingGo;
 use marks::Marks;
 use retention::Retention;
 use search::{Indexer, RecordKeys};
@@ -156,6 +158,10 @@ impl<D: Destination + 'static> Pipeline<D> {
             builder.audit(AuditAction::StateRebuilt, &builder.gateway, detail)?;
         }
         builder.remove_unnamed(&routes).await?;
+        for route in routes.iter().filter(|route| route.destination.nature().remembers) {
+            // Until it has said what it has a receipt of.
+            builder.spool.audit_log().need(route.name.as_str(), 0, String::new());
+        }
         let mut deliveries = Vec::new();
         let mut watched = Vec::new();
         let witnessed = Board::default();
@@ -228,12 +234,16 @@ impl<D: Destination + 'static> Pipeline<D> {
         let mut ticks = 0_u32;
         let mut pressure = pressure::Watch::default();
         let mut looked_at = Instant::now();
+        let mut letting_go = LettingGo::default();
         loop {
             if ticks.is_multiple_of(RETENTION_EVERY_FLUSHES) {
                 handle.retention.time_passed(&handle.spool, handle.clock.now());
             }
             if ticks.is_multiple_of(LOOK_EVERY_FLUSHES) {
                 pressure.look(&handle.spool, &*handle.clock);
+                if let Err(error) = letting_go.look(&handle.spool, &handle.journal, &*handle.clock).await {
+                    tracing::error!(%error, "the oldest part of the journal could not be let go");
+                }
                 let passed = looked_at.elapsed();
                 looked_at += passed;
                 for ages in &mut ages {

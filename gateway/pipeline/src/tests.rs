@@ -5,6 +5,7 @@ mod anchor;
 mod delivery;
 mod forgetful;
 mod held;
+mod letting_go;
 mod routing;
 mod search;
 mod senders;

@@ -17,6 +17,9 @@ pub const RECORD_BYTES_MAX: u64 = 64 << 30;
 /// Largest payload that is ever held in memory whole; larger ones are objects, and go in and out as streams.
 pub const AT_HAND_BYTES_MAX: u64 = 64 << 20;
 
+/// How long the audit log stays on the box where nothing else is configured: six years (45 CFR 164.316(b)(2)(i)).
+pub const JOURNAL_KEEP_S: u64 = 2_192 * 24 * 60 * 60;
+
 /// The algorithm that seals frames. Named in each segment's header, so that a log may hold both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -47,8 +50,18 @@ pub struct Config {
     pub bulk_bytes_max: u64,
     /// Most disk the held log may take.
     pub held_bytes_max: u64,
-    /// Most disk the journal may take.
+    /// Most disk the journal may take: the audit log, and what cannot be rebuilt. While its oldest part is let go it
+    /// takes at most two segments more.
     pub journal_bytes_max: u64,
+    /// How long an entry of the audit log stays on the box after everyone who is to vouch for it or to have it does:
+    /// the landings that keep checkpoints, and the syslog server. Six years by default. Time in which the gateway does
+    /// not run does not count.
+    #[schemars(range(min = 1))]
+    pub journal_keep_s: u64,
+    /// Whether such entries go earlier, the oldest first, when the journal takes more than three quarters of its
+    /// budget. Without it, a journal that is full refuses, and the gateway takes nothing in. Where nobody is to vouch for
+    /// them, none goes earlier in any case.
+    pub journal_free_for_room: bool,
     /// Largest record, at most 64 GiB. What is larger than 64 MiB goes through the log as a stream; no destination
     /// takes it yet, so it is held, and the held log must have room for it.
     #[schemars(range(min = 1, max = 68_719_476_736_u64))]
@@ -85,6 +98,8 @@ impl Default for Config {
             bulk_bytes_max: 32 << 30,
             held_bytes_max: 4 << 30,
             journal_bytes_max: 1 << 30,
+            journal_keep_s: JOURNAL_KEEP_S,
+            journal_free_for_room: true,
             record_bytes_max: AT_HAND_BYTES_MAX,
             retention_after_delivery_s: 7 * 24 * 60 * 60,
             urgent_age_s_max: None,
@@ -127,6 +142,9 @@ impl Config {
             if age == Some(0) {
                 return bad(setting, "at least 1 second; without the line nothing is given up");
             }
+        }
+        if self.journal_keep_s == 0 {
+            return bad("journal_keep_s", "at least 1 second");
         }
         if !(1..=RECORD_BYTES_MAX).contains(&self.record_bytes_max) {
             return bad("record_bytes_max", "from 1 to 68719476736 (64 GiB)");
@@ -176,7 +194,8 @@ mod tests {
             toml::from_str::<Config>("segment_byte = 1").unwrap_err().to_string().contains("segment_byte")
         );
         type Spoil = fn(&mut Config);
-        let cases: [(Spoil, &str); 7] = [
+        let cases: [(Spoil, &str); 8] = [
+            (|c| c.journal_keep_s = 0, "journal_keep_s"),
             (|c| c.bulk_age_s_max = Some(0), "bulk_age_s_max"),
             (|c| c.segment_bytes = 4096, "segment_bytes"),
             (|c| c.segment_bytes = (16 << 20) + 1, "segment_bytes"),

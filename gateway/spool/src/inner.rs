@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Limits {
     pub(crate) bytes_max: u64,
     pub(crate) record_bytes_max: u64,
     pub(crate) retention_s: u64,
+    /// What it may take beyond its budget for that which makes room: see [`Inner::aside`].
+    pub(crate) aside_bytes: u64,
     /// Left free on the disk for the logs that matter more.
     pub(crate) reserve_bytes: u64,
 }
@@ -77,6 +79,8 @@ pub(crate) struct Inner {
     epoch: AtomicU64,
     spare: Mutex<Option<File>>,
     health: AtomicU8,
+    /// How many append beyond the budget at this moment.
+    aside: AtomicUsize,
     opened: Mutex<VecDeque<(u64, Arc<Opened>)>>,
     /// The logs on the same disk, in the order in which they give way.
     giving_way: OnceLock<Vec<Weak<Self>>>,
@@ -133,6 +137,7 @@ impl Inner {
             identity: Mutex::new(identity),
             spare: Mutex::new(None),
             health: AtomicU8::new(LogState::Ready as u8),
+            aside: AtomicUsize::new(0),
             opened: Mutex::default(),
             giving_way: OnceLock::new(),
             indexing: Mutex::default(),
@@ -304,6 +309,10 @@ impl Inner {
     /// The next segment's file, under a name that the keeper does not touch.
     pub(crate) fn take_spare(&self) -> Result<(File, PathBuf), Error> {
         let mut spare = self.lock_spare();
+        // One that was made for what goes aside is nobody else's.
+        if self.limits.aside_bytes > 0 && !self.fits_another() && !self.free_under_pressure()? {
+            return Err(Error::Full { log: self.name });
+        }
         let file = match spare.take() {
             Some(file) => file,
             None => self.allocate()?,
@@ -319,7 +328,7 @@ impl Inner {
 
     fn allocate(&self) -> Result<File, Error> {
         let bytes = self.limits.segment_bytes;
-        while self.table().bytes().saturating_add(bytes) > self.limits.bytes_max {
+        while !self.fits_another() {
             if !self.free_under_pressure()? {
                 return Err(Error::Full { log: self.name });
             }

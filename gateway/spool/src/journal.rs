@@ -7,6 +7,8 @@
 //! rewrites all that follow; and then the roots differ from those that the landing has ([`audit::Checkpoint`]).
 //! Records of other kinds may stand between.
 
+mod letting_go;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,6 +19,8 @@ use bytes::Bytes;
 use model::{AuditError, AuditEvent, AuditSink, Seq, Slug};
 
 use crate::{Entry, Error, Keys, Log, Reader, Record};
+
+pub use letting_go::{Need, Part};
 
 /// What the envelope of an audit entry in the journal begins with.
 pub const AUDIT_META: &[u8] = b"audit\x02";
@@ -284,17 +288,21 @@ pub fn audit_signer(keys: &Keys, gateway: &Slug, incarnation: &str) -> Result<Si
     Signer::new(&name, Kind::Log, &seed).map_err(|_| Error::Internal("no key for checkpoints"))
 }
 
+type AppendBlocking = fn(&Log, Vec<u8>, &[u8]) -> Result<Seq, Error>;
+
 /// Appends audit events to the journal, one flush each, and tells how the tree stands.
 #[derive(Debug)]
 pub struct Audit {
     journal: Log,
     /// Found in the journal at the first event.
     tip: Mutex<Option<AuditTip>>,
+    /// Who is still to vouch for entries, or to have them.
+    needs: Mutex<BTreeMap<String, Need>>,
 }
 
 impl Audit {
     pub(crate) fn new(journal: Log) -> Arc<Self> {
-        Arc::new(Self { journal, tip: Mutex::new(None) })
+        Arc::new(Self { journal, tip: Mutex::new(None), needs: Mutex::default() })
     }
 
     /// How the audit log stands. Reads the disk where nothing was appended yet: blocks.
@@ -347,6 +355,9 @@ impl Audit {
     /// # Errors
     /// [`Error::Io`].
     pub fn tip_at(&self, size: u64) -> Result<Option<AuditTip>, Error> {
+        if size == 0 {
+            return Ok(Some(AuditTip::nothing()));
+        }
         let tip = self.tip()?;
         if size >= tip.range.size() {
             return Ok((size == tip.range.size()).then_some(tip));
@@ -372,6 +383,10 @@ impl Audit {
     /// # Errors
     /// As [`crate::Reader::next`].
     pub async fn prove(&self, from: &AuditTip, to: &AuditTip) -> Result<Option<Vec<Hash>>, Error> {
+        if from.range.size() == 0 {
+            // Everything continues nothing; the first entries need not be there for that.
+            return Ok(Some(Vec::new()));
+        }
         let mut prover = Prover::consistency(&from.range, to.range.size());
         let mut reader = AuditReader::new(&self.journal, from.seq + 1);
         let mut range = from.range.clone();
@@ -383,7 +398,23 @@ impl Audit {
         Ok(prover.finish().filter(|_| range == to.range))
     }
 
-    fn append(&self, event: &AuditEvent) -> Result<(), Error> {
+    /// Records what makes room, or must be said while there is none: the journal may go beyond its budget for it, into
+    /// what is set aside. Blocks.
+    ///
+    /// # Errors
+    /// [`AuditError`].
+    pub fn record_aside(&self, event: &AuditEvent) -> Result<(), AuditError> {
+        self.said(event, Log::append_aside_blocking)
+    }
+
+    fn said(&self, event: &AuditEvent, append: AppendBlocking) -> Result<(), AuditError> {
+        self.append(event, append).map_err(|error| {
+            tracing::error!(%error, action = ?event.action, "the audit log was not written");
+            AuditError
+        })
+    }
+
+    fn append(&self, event: &AuditEvent, append: AppendBlocking) -> Result<(), Error> {
         const UNENCODED: Error = Error::Internal("an audit entry cannot be encoded");
         let mut held = self.tip.lock().unwrap_or_else(PoisonError::into_inner);
         // After a failure the journal is asked again what it really holds.
@@ -393,7 +424,7 @@ impl Audit {
         };
         let leaf = Leaf::after(&tip.last, event.clone()).encode().map_err(|_| UNENCODED)?;
         let meta = audit::entry::encode_place(AUDIT_META, &tip.range).map_err(|_| UNENCODED)?;
-        let seq = self.journal.append_blocking(meta, &leaf)?;
+        let seq = append(&self.journal, meta, &leaf)?;
         tip.push(Hash::leaf(&leaf), seq);
         *held = Some(tip);
         Ok(())
@@ -402,9 +433,6 @@ impl Audit {
 
 impl AuditSink for Audit {
     fn record(&self, event: &AuditEvent) -> Result<(), AuditError> {
-        self.append(event).map_err(|error| {
-            tracing::error!(%error, action = ?event.action, "the audit log was not written");
-            AuditError
-        })
+        self.said(event, Log::append_blocking)
     }
 }

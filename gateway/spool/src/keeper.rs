@@ -217,7 +217,7 @@ impl Retention {
         self.now_s
     }
 
-    fn advance(&mut self, wall: Timestamp) {
+    pub(crate) fn advance(&mut self, wall: Timestamp) {
         if let Some(before) = self.wall {
             let passed_s = u64::try_from(wall.micros_since(before) / 1_000_000).unwrap_or(0);
             if passed_s == 0 && wall >= before {
@@ -253,7 +253,12 @@ impl Retention {
         }
     }
 
-    fn store_if_due(&mut self, dir: &Path, table: &Table, is_changed: bool) -> std::io::Result<()> {
+    pub(crate) fn store_if_due(
+        &mut self,
+        dir: &Path,
+        table: &Table,
+        is_changed: bool,
+    ) -> std::io::Result<()> {
         if !is_changed && self.now_s < self.stored_s.saturating_add(STORE_EVERY_S) {
             return Ok(());
         }

@@ -72,7 +72,8 @@ pub use disk::{Disk, RealDisk};
 pub use erase::{EpochStatus, Erasure, KeyStatus, key_status};
 pub use error::Error;
 pub use journal::{
-    Audit, AuditCheck, AuditFinding, AuditReader, AuditRecord, AuditStep, AuditTip, audit_signer, check_audit,
+    AUDIT_META, Audit, AuditCheck, AuditFinding, AuditReader, AuditRecord, AuditStep, AuditTip, Need, Part,
+    audit_signer, check_audit,
 };
 pub use keys::provider::{Protection, SecretSource};
 pub use keys::{Entropy, Keys, RootKey, forbid_core_dumps, write_private};

@@ -148,11 +148,15 @@ impl Log {
         if needed > room { Err(Error::Full { log: self.0.name }) } else { Ok(()) }
     }
 
-    fn admit(&self) -> Result<(), Error> {
+    /// Whether a record would be refused before its first byte.
+    ///
+    /// # Errors
+    /// [`Error::Full`] and [`Error::Stopping`].
+    pub fn admit(&self) -> Result<(), Error> {
         if self.0.queue.is_stopping() {
             return Err(Error::Stopping);
         }
-        if self.0.health() == LogState::Full && !self.0.has_room() {
+        if self.0.is_beyond_budget() || (self.0.health() == LogState::Full && !self.0.has_room()) {
             return Err(Error::Full { log: self.0.name });
         }
         Ok(())
@@ -170,6 +174,15 @@ impl Log {
             return appender.commit(meta).await;
         }
         self.admit()?;
+        recorded(self.0.queue.run(self.inline(meta, payload)?).await?)
+    }
+
+    /// [`Log::append`] for what makes room: it may go beyond the budget, into what is set aside for that.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub async fn append_aside(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Seq, Error> {
+        let _aside = self.0.aside();
         recorded(self.0.queue.run(self.inline(meta, payload)?).await?)
     }
 
@@ -198,6 +211,16 @@ impl Log {
             return Err(too_large("record", payload.len() as u64, INLINE_BYTES as u64));
         }
         self.admit()?;
+        self.submit_blocking(meta, payload)
+    }
+
+    /// [`Log::append_aside`] for a thread that may block.
+    pub(crate) fn append_aside_blocking(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Seq, Error> {
+        let _aside = self.0.aside();
+        self.submit_blocking(meta, payload)
+    }
+
+    fn submit_blocking(&self, meta: Vec<u8>, payload: &[u8]) -> Result<Seq, Error> {
         let answer = self.0.queue.submit_blocking(self.inline(meta, payload)?)?;
         self.0.hands.hurry(self.0.index);
         recorded(answer.recv().unwrap_or(Err(Error::Stopping))?)
@@ -305,7 +328,13 @@ impl Log {
             first: table.oldest(),
             last: table.last,
             room,
-            state: if self.0.queue.is_stopping() { LogState::Stopped } else { self.0.health() },
+            state: if self.0.queue.is_stopping() {
+                LogState::Stopped
+            } else if self.0.is_beyond_budget() {
+                LogState::Full
+            } else {
+                self.0.health()
+            },
             damaged: self.0.damaged.load(Ordering::Relaxed),
         }
     }

@@ -34,6 +34,10 @@ pub(crate) const LOG_NAMES: [&str; LOGS] = ["urgent", "clinical", "bulk", "held"
 /// The log whose key epoch is never erased.
 pub(crate) const JOURNAL: &str = "journal";
 
+/// What the journal may take beyond its budget while its oldest part is let go: one segment for its state said again, and
+/// one for the remains of attempts that a crash ended.
+const ASIDE_SEGMENTS: u64 = 2;
+
 /// The directory of a log.
 pub(crate) fn log_dir(dir: &Path, name: &str) -> PathBuf {
     dir.join(LOGS_DIR).join(name)
@@ -147,7 +151,8 @@ impl Spool {
         }
         let inners: Vec<Arc<Inner>> = logs.iter().map(|log| Arc::clone(&log.0)).collect();
         for log in &inners {
-            // Of the lanes the least urgent first, then what was held and decided; the journal keeps everything.
+            // Of the lanes the least urgent first, then what was held and decided; what goes of the journal is settled by
+            // whoever lets it go.
             let lanes_and_held = inners.iter().take(3).rev().chain(inners.iter().skip(3).take(1));
             log.set_giving_way(lanes_and_held.map(Arc::downgrade).collect());
         }
@@ -324,7 +329,8 @@ pub(crate) fn limits(config: &Config, name: &str, low_bytes: u64) -> Limits {
         segment_bytes: config.segment_bytes,
         bytes_max,
         record_bytes_max: config.record_bytes_max,
-        retention_s: config.retention_after_delivery_s,
+        retention_s: if name == JOURNAL { config.journal_keep_s } else { config.retention_after_delivery_s },
+        aside_bytes: if name == JOURNAL { config.segment_bytes.saturating_mul(ASIDE_SEGMENTS) } else { 0 },
         reserve_bytes: if name == "bulk" { reserve_bytes.max(low_bytes) } else { reserve_bytes },
     }
 }

@@ -128,6 +128,7 @@ fn open(world: &Arc<World>, dir: &Path, plan: &Plan, stepper: &Stepper) -> Resul
         held_bytes_max: 64 * SEGMENT_BYTES,
         journal_bytes_max: 64 * SEGMENT_BYTES,
         retention_after_delivery_s: plan.retention_s,
+        journal_keep_s: plan.retention_s,
         ..spool::Config::default()
     };
     let entropy = match world.plant {

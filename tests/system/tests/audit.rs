@@ -254,3 +254,92 @@ fn a_syslog_server_gets_every_entry_and_holds_up_nothing_while_it_is_away() {
     assert_eq!(indices.len() as u64, last + 1, "without a gap: {indices:?}");
     second.stop();
 }
+
+/// One entry of the audit log: a search. The status it is answered with; none where nobody answers.
+fn searched(site: &Site) -> Option<u16> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(site.data().join("control.sock")).ok()?;
+    let body = r#"{"control_id":"nobody-has-it"}"#;
+    let request = format!(
+        "POST /search HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
+}
+
+/// The segments of the journal, oldest first.
+fn journal(site: &Site) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(site.data().join("spool/logs/journal")).unwrap();
+    let mut paths: Vec<_> = entries.map(|e| e.unwrap().path()).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "seg"));
+    paths.sort();
+    paths
+}
+
+#[test]
+fn what_was_freed_is_told_and_the_receipts_still_connect_after_kills() {
+    let mut site = Site::small();
+    site.spool = "segment_bytes = 1048576\njournal_bytes_max = 4194304".to_owned();
+    site.more = "[audit]\ncheckpoint_entries = 50\ncheckpoint_every_s = 1\n".to_owned();
+    let (mut gateway, mut landing) = site.start();
+    accepted(site.ports.mllp, &hl7::observation("freed-1", 1));
+    site.drained();
+    // It is killed while its oldest part goes, at other moments of it each time.
+    for pause_us in [0, 300, 1_500, 6_000] {
+        let oldest = journal(&site).remove(0);
+        wait::until("the oldest part to go", || {
+            // It may be full for a moment: it is looked after every five seconds.
+            let goes = (0..50).any(|_| !oldest.exists() || searched(&site) != Some(200));
+            (goes && !oldest.exists()).then_some(())
+        });
+        std::thread::sleep(std::time::Duration::from_micros(pause_us));
+        gateway.kill();
+        let (out, verdict) = verify(&site, Some(&kept(&site, "receipts.json")));
+        assert_eq!(out.status.code(), Some(0), "{}", shown(&out));
+        let first = verdict["first"].as_u64().unwrap();
+        assert!(first > 200 && verdict["entries"].as_u64().unwrap() < verdict["size"].as_u64().unwrap());
+        assert!(verdict["vouched"].as_u64().unwrap() > first, "{verdict}");
+        let detail = verdict["freed"]["detail"].as_str().unwrap();
+        assert!(detail.contains("room is needed; lake: its receipt of "), "{verdict}");
+        gateway = site.start_gateway();
+    }
+    let text = site.wardgate(&["audit", "verify", "--config", "gateway.toml"]);
+    assert!(shown(&text).contains(" were freed, the last of them at "), "{}", shown(&text));
+    let export = site.wardgate(&["audit", "export", "--config", "gateway.toml"]);
+    assert_eq!(export.status.code(), Some(0), "{}", shown(&export));
+    assert!(String::from_utf8_lossy(&export.stderr).contains(" were freed, "), "{}", shown(&export));
+
+    // The landing is away: nothing goes, until the journal is full and the gateway takes nothing in.
+    landing.stop();
+    let oldest = journal(&site).remove(0);
+    while searched(&site).unwrap() == 200 {}
+    let refused = system_tests::mllp::send(site.ports.mllp, &hl7::observation("freed-2", 2));
+    assert_eq!(refused.code(), "AE", "{refused:?}");
+    let (code, why) = system_tests::http::get(site.ports.operations, "/readyz").unwrap();
+    assert!(code == 503 && why.contains("the journal takes nothing in") && why.contains("lake has"), "{why}");
+    // Also a gateway that starts with it waits, and comes out by itself when the landing is there.
+    gateway.kill();
+    let mut gateway = site.launch_gateway();
+    wait::until("it says why it waits", || gateway.log().contains("the journal is full").then_some(()));
+    assert!(oldest.exists(), "nobody has a receipt of it");
+    let mut landing = site.start_landing();
+    site.gateway_ready(&mut gateway);
+    system_tests::mllp::resent_until_accepted(site.ports.mllp, &hl7::observation("freed-2", 2));
+    assert!(!oldest.exists());
+    site.drained();
+    wait::until("witnessed", || {
+        (verify(&site, Some(&kept(&site, "later.json"))).0.status.code() == Some(0)).then_some(())
+    });
+    assert!(!actions(&site).iter().any(|a| a == "log-set-back"), "{:?}", actions(&site));
+    let origins: std::collections::BTreeSet<String> = receipts(&site)
+        .iter()
+        .map(|r| r["checkpoint"].as_str().unwrap().lines().next().unwrap().to_owned())
+        .collect();
+    assert_eq!(origins.len(), 1, "one log for the landing, whatever was freed of it");
+    gateway.stop();
+    landing.stop();
+    site.nothing_to_find();
+}

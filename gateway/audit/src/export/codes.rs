@@ -69,6 +69,7 @@ pub fn codes(action: AuditAction) -> Codes {
         A::SignInFailed => of(AUTHENTICATION, Some(LOGIN), 'E', 4),
         A::RootKeyRotated => of(ALERT, Some(SECURITY), 'U', 0),
         A::RootKeyEscrowed => of(ALERT, Some(SECURITY), 'C', 0),
+        A::JournalFreed => of(ALERT, Some(RESTRICTED), 'D', 0),
         A::KeyEpochErased => of(ALERT, Some(SECURITY), 'D', 0),
         A::StateRebuilt | A::StoragePressure => of(APPLICATION, None, 'E', 4),
         A::RecordExpired => record(PATIENT_RECORD, 'D', 4),

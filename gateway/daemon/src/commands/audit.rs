@@ -23,6 +23,8 @@ use crate::clock::SystemClock;
 use crate::exit;
 use crate::wiring::SPOOL_DIR;
 
+/// How often the log is read while its oldest part goes.
+const READS_MAX: u32 = 4;
 /// The log with the audit entries.
 const JOURNAL: &str = "journal";
 
@@ -93,8 +95,10 @@ struct Verdict {
     gateway: Slug,
     /// Whose checkpoints will be, from here on.
     origin: String,
-    /// The first entry that is still kept.
+    /// The first entry that is still kept: how many were freed.
     first: u64,
+    /// When the last of them were, and who vouched for them; none where nothing was freed.
+    freed: Option<Freed>,
     /// How many there are in all, from the first ever.
     size: u64,
     /// How many were read.
@@ -108,6 +112,19 @@ struct Verdict {
     set_backs: u64,
     faults: u64,
     findings: Vec<Finding>,
+}
+
+/// What the log says of the entries that are gone.
+#[derive(Debug, Clone, Serialize)]
+struct Freed {
+    at: model::Timestamp,
+    detail: String,
+}
+
+impl Freed {
+    fn to_text(&self, first: u64) -> String {
+        format!("entries before {first} were freed, the last of them at {}: {}\n", self.at, self.detail)
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -125,6 +142,9 @@ impl Verdict {
             "{}: entries {} to {} read, {} in all, root {}\n",
             self.gateway, self.first, self.size, self.size, self.root
         );
+        if let Some(freed) = &self.freed {
+            text += &freed.to_text(self.first);
+        }
         match self.vouched {
             Some(size) => text += &format!("{} checkpoints agree up to entry {size}\n", self.checkpoints),
             None if self.checkpoints == 0 => {
@@ -151,19 +171,30 @@ struct Vouched {
     checkpoint: Checkpoint,
 }
 
+/// Beside a running gateway the oldest part may go while it is read: then once more.
 async fn verify(disk: &Disk, receipts: &[Receipt]) -> anyhow::Result<Verdict> {
-    let journal = disk.log(JOURNAL)?;
+    for _ in 1..READS_MAX {
+        let journal = disk.log(JOURNAL)?;
+        let verdict = verify_once(disk, &journal, receipts).await;
+        if disk.log(JOURNAL)?.oldest() == journal.oldest() {
+            return verdict;
+        }
+    }
+    verify_once(disk, &disk.log(JOURNAL)?, receipts).await
+}
+
+async fn verify_once(disk: &Disk, journal: &Log, receipts: &[Receipt]) -> anyhow::Result<Verdict> {
     let mut findings = Vec::new();
     let vouched = believed(disk, receipts, &mut findings)?;
     let sizes: BTreeSet<u64> = vouched.iter().map(|v| v.checkpoint.size).collect();
-    let check = check_audit(&journal, &sizes).await?;
+    let check = check_audit(journal, &sizes).await?;
     findings.extend(check.findings.iter().map(|f| Finding {
         entry: Some(f.entry),
         log: None,
         what: f.what.clone(),
     }));
-    let known = set_backs(&journal).await?;
-    let agreed = hold_against(&check, &vouched, &known, &mut findings);
+    let told = Told::by(journal).await?;
+    let agreed = hold_against(&check, &vouched, &told.details, &mut findings);
     if let Some(newest) = vouched.iter().max_by_key(|v| v.received_at) {
         for head in &newest.checkpoint.heads {
             findings.extend(hold_head(disk, head)?);
@@ -174,12 +205,13 @@ async fn verify(disk: &Disk, receipts: &[Receipt]) -> anyhow::Result<Verdict> {
         gateway: disk.gateway.clone(),
         origin: ::audit::checkpoint::origin(&disk.gateway, &journal.incarnation()),
         first: check.first,
+        freed: told.freed,
         size: check.size,
         entries: check.entries,
         root: check.root.to_string(),
         checkpoints: vouched.len() as u64,
         vouched: agreed,
-        set_backs: known.lines().count() as u64,
+        set_backs: told.set_backs,
         faults: findings.len() as u64 + unlisted,
         findings,
     })
@@ -215,20 +247,38 @@ fn believed(disk: &Disk, receipts: &[Receipt], findings: &mut Vec<Finding>) -> a
     Ok(vouched)
 }
 
-/// What the log itself tells of pasts that it is no continuation of: the details of those entries, in a row.
-async fn set_backs(journal: &Log) -> anyhow::Result<String> {
-    let mut reader = AuditReader::new(journal, 0);
-    let mut told = String::new();
-    while let Some(step) = reader.next().await? {
-        if let AuditStep::Entry(record) = step
-            && let Some(entry) = record.entry
-            && entry.event.action == AuditAction::LogSetBack
-        {
-            told += &entry.event.detail;
-            told.push('\n');
+/// What the log itself tells of its past.
+#[derive(Default)]
+struct Told {
+    /// The last that was freed.
+    freed: Option<Freed>,
+    /// Entries that tell of a log that was set back.
+    set_backs: u64,
+    /// What they say, and those that tell of such entries that were freed, in a row: which pasts it is no continuation of.
+    details: String,
+}
+
+impl Told {
+    async fn by(journal: &Log) -> anyhow::Result<Self> {
+        let mut reader = AuditReader::new(journal, 0);
+        let mut told = Self::default();
+        while let Some(step) = reader.next().await? {
+            let AuditStep::Entry(record) = step else { continue };
+            let Some(event) = record.entry.map(|entry| entry.event) else { continue };
+            match event.action {
+                AuditAction::LogSetBack => told.set_backs += 1,
+                AuditAction::JournalFreed => {}
+                _ => continue,
+            }
+            told.details += &event.detail;
+            told.details.push('\n');
+            // An entry says what will go; what is there still, a crash has kept.
+            if event.action == AuditAction::JournalFreed && event.subject == JOURNAL && journal.oldest() > 1 {
+                told.freed = Some(Freed { at: event.at, detail: event.detail });
+            }
         }
+        Ok(told)
     }
-    Ok(told)
 }
 
 /// Compares roots. Of each origin, the first size that does not agree is a finding. Says the largest that does.
@@ -308,8 +358,15 @@ fn hold_head(disk: &Disk, head: &Head) -> anyhow::Result<Option<Finding>> {
     })
 }
 
+#[expect(clippy::print_stderr, reason = "standard output is the export")]
 async fn export(disk: &Disk, format: ExportFormat, from: u64) -> anyhow::Result<()> {
     let journal = disk.log(JOURNAL)?;
+    if let Some(freed) = Told::by(&journal).await?.freed {
+        let first = check_audit(&journal, &BTreeSet::new()).await?.first;
+        if from < first {
+            eprint!("{}", freed.to_text(first));
+        }
+    }
     let mut tree = if format == ExportFormat::Json { provable(&journal).await? } else { None };
     let mut reader = AuditReader::new(&journal, 0);
     let mut left_out = 0_u64;

@@ -10,7 +10,7 @@ use super::support::*;
 use crate::*;
 
 /// The same as it lies on the disk at this moment.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -27,7 +27,7 @@ async fn start(dir: &Path, landing: &Arc<Landing>) -> TestBox {
     TestBox::start(dir, vec![feed("adt", None)], vec![route("lake", "treatment", landing)]).await
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2_000 {
         if is_so() {
             return;
@@ -46,7 +46,7 @@ async fn receipted(landing: &Landing, seq: Seq) {
 }
 
 /// What the audit log says of logs that were set back: subject and detail.
-async fn set_backs(gateway: &TestBox) -> Vec<(String, String)> {
+pub(super) async fn set_backs(gateway: &TestBox) -> Vec<(String, String)> {
     let mut reader = AuditReader::new(gateway.handle.spool().journal(), 0);
     let mut found = Vec::new();
     while let Some(step) = reader.next().await.unwrap() {

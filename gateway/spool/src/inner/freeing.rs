@@ -5,12 +5,33 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{PoisonError, Weak};
 
+use model::{Seq, Timestamp};
+
 use super::{Freeing, Inner};
 use crate::Error;
 use crate::keeper::Chore;
 use crate::log::LogState;
 use crate::pressure::Room;
 use crate::table::segment_path;
+
+/// The oldest segment, where everyone who is waited for is past it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ripe {
+    /// The last number that goes with it.
+    pub(crate) through: Seq,
+    /// Whether it was kept for as long as it must be.
+    pub(crate) is_old: bool,
+}
+
+/// See [`Inner::aside`].
+#[derive(Debug)]
+pub(crate) struct Aside<'a>(&'a Inner);
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        self.0.aside.fetch_sub(1, Ordering::AcqRel);
+    }
+}
 
 impl Inner {
     /// Makes room on the disk: delivered records go, whichever log they are in, those of the bulk lane first.
@@ -55,7 +76,8 @@ impl Inner {
         let open = if end == 0 { 0 } else { bytes };
         let behind = if end == 0 { 0 } else { self.capacity().saturating_sub(end) };
         let more = self.limits.bytes_max.saturating_sub(closed + open) / bytes * bytes;
-        let left = if self.health() == LogState::Full && !self.has_room() { 0 } else { behind + more };
+        let is_full = self.is_beyond_budget() || (self.health() == LogState::Full && !self.has_room());
+        let left = if is_full { 0 } else { behind + more };
         Room { needed_bytes: closed + newest, left_bytes: left }
     }
 
@@ -70,9 +92,52 @@ impl Inner {
         if self.is_freeable() {
             return true;
         }
-        let fits = self.table().bytes().saturating_add(bytes) <= self.limits.bytes_max;
+        let fits = self.fits_another();
         let is_there = |available| available >= bytes.saturating_add(self.limits.reserve_bytes);
         fits && (self.disk.available(&self.dir).is_ok_and(is_there) || self.is_something_freeable())
+    }
+
+    /// Whether another segment is within what may be taken at this moment.
+    pub(super) fn fits_another(&self) -> bool {
+        let bytes = self.limits.segment_bytes;
+        let table = self.table();
+        if self.aside.load(Ordering::Acquire) == 0 {
+            return table.bytes().saturating_add(bytes) <= self.limits.bytes_max;
+        }
+        // The newest is cut when the next one begins.
+        let void = table.iter().last().map_or(0, |newest| newest.bytes.saturating_sub(newest.end));
+        table.bytes().saturating_sub(void).saturating_add(bytes)
+            <= self.limits.bytes_max.saturating_add(self.limits.aside_bytes)
+    }
+
+    /// Whether what is set aside is in use: then it is for nobody else.
+    pub(crate) fn is_beyond_budget(&self) -> bool {
+        self.limits.aside_bytes > 0 && self.table().bytes() > self.limits.bytes_max
+    }
+
+    /// While the guard lives, the log may grow into what is set aside.
+    pub(crate) fn aside(&self) -> Aside<'_> {
+        self.aside.fetch_add(1, Ordering::AcqRel);
+        Aside(self)
+    }
+
+    /// Stamps the segments up to a number as delivered, and tells of the oldest, where it may go then. What is old is told
+    /// by the retention clock, which no step of the wall clock moves far.
+    pub(crate) fn ripen(&self, through: Seq, now: Timestamp) -> Option<Ripe> {
+        let now_s = {
+            let mut retention = self.retention.lock().unwrap_or_else(PoisonError::into_inner);
+            retention.advance(now);
+            let now_s = retention.now_s();
+            let is_changed = self.table_mut().mark_delivered(through, now_s);
+            if let Err(error) = retention.store_if_due(&self.dir, &self.table(), is_changed) {
+                tracing::debug!(log = self.name, %error, "retention stamps were not written; records are kept longer");
+            }
+            now_s
+        };
+        let table = self.table();
+        let oldest = table.freeable(through)?;
+        let kept_s = oldest.delivered_at_s.map_or(0, |at| now_s.saturating_sub(at));
+        Some(Ripe { through: oldest.freed_through(), is_old: kept_s >= self.limits.retention_s })
     }
 
     pub(crate) fn freeing(&self) -> Freeing {

@@ -9,7 +9,7 @@ use model::{AuditAction, AuditEvent, Timestamp};
 
 use super::support::*;
 use crate::journal::AUDIT_META;
-use crate::{AuditReader, AuditStep, Spool, check_audit, open_for_reading};
+use crate::{AuditReader, AuditStep, AuditTip, Spool, check_audit, open_for_reading};
 
 fn event(i: u64) -> AuditEvent {
     AuditEvent {
@@ -135,6 +135,11 @@ async fn what_was_freed_stays_proven() {
     let (audit, sink) = (spool.audit_log(), spool.audit());
     assert_eq!(audit.tip().unwrap(), all, "the tree goes on where it was");
     assert_eq!(audit.tip_at(17).unwrap(), None);
+    // Everything continues nothing, and a new origin begins with that.
+    let nothing = audit.tip_at(0).unwrap().unwrap();
+    assert_eq!(nothing, AuditTip::nothing());
+    assert_eq!(audit.prove(&nothing, &all).await.unwrap(), Some(Vec::new()));
+    assert_eq!(audit.freed().unwrap(), check_audit(spool.journal(), &BTreeSet::new()).await.unwrap().first);
     let sizes: BTreeSet<u64> = [17, 400, 700].into();
     let check = check_audit(spool.journal(), &sizes).await.unwrap();
     assert_eq!((check.findings, check.size, check.root), (vec![], 700, roots[700]));

@@ -136,6 +136,7 @@ impl Alone {
                 bytes_max: if segment_bytes <= 64 << 10 { 1 << 30 } else { 16 * segment_bytes },
                 record_bytes_max: 8 << 20,
                 retention_s: 3600,
+                aside_bytes: 0,
                 reserve_bytes: 0,
             },
             disk,
