@@ -127,8 +127,18 @@ fn mark(through: Seq) -> Mark {
 fn told(journal: &Journal) -> String {
     let documents: Vec<_> = (0..7).map(|i| journal.document(&format!("doc-{i}"))).collect();
     let marks: Vec<_> = ["out-1", "out-2", "gone"].map(|name| journal.mark(&slug(name), Lane::Bulk)).into();
-    let given_up = journal.given_up(Lane::Bulk, "i");
-    format!("{:?} {documents:?} {marks:?} {given_up}", journal.destinations())
+    let given_up = [Lane::Bulk, Lane::Urgent].map(|lane| journal.given_up(lane, "i"));
+    let once = journal.document("once");
+    format!("{:?} {once:?} {documents:?} {marks:?} {given_up:?}", journal.destinations())
+}
+
+/// What is said once, at the very beginning, and never again by anybody.
+async fn said_once(journal: &Journal) {
+    let began = vec![Beginning { lane: Lane::Urgent, incarnation: "i".to_owned(), after: 3, ended: None }];
+    journal.put_document("once", b"said once".to_vec()).await.unwrap();
+    journal.add_destination(&slug("out-2"), began).await.unwrap();
+    journal.put_mark(&slug("out-2"), Lane::Bulk, mark(4)).await.unwrap();
+    journal.give_up(Lane::Urgent, "i".to_owned(), 5).await.unwrap();
 }
 
 /// A few changes of each kind: eight entries, two of them of the audit log.
@@ -183,6 +193,7 @@ async fn it_goes_on_and_on_and_stays_within_its_budget_across_kills() {
     let clock = TestClock::default();
     let (mut spool, mut journal) = open(dir.path()).await;
     let mut letting_go = LettingGo::default();
+    said_once(&journal).await;
     let (mut oldest, mut audited) = (Vec::new(), 0);
     for round in 0..250 {
         change(&spool, &journal, round).await.unwrap();
@@ -219,6 +230,7 @@ async fn a_death_at_any_step_loses_nothing_and_doubles_nothing() {
     let clock = TestClock::default();
     let (spool, journal) = open(before.path()).await;
     let mut letting_go = LettingGo::default();
+    said_once(&journal).await;
     // Everything went once, and the state must be said again for the next part.
     let mut round = 0;
     while journal.said().0 == 0 || spool.journal().oldest() <= journal.said().0 {
@@ -284,6 +296,7 @@ async fn a_full_journal_refuses_and_makes_room_by_itself_when_who_was_away_is_th
     let dir = tempdir();
     let clock = TestClock::default();
     let (spool, journal) = open(dir.path()).await;
+    said_once(&journal).await;
     spool.audit_log().need("lake", 0, String::new());
     let mut letting_go = LettingGo::default();
     let mut round = 0;
@@ -320,6 +333,7 @@ async fn a_full_journal_refuses_and_makes_room_by_itself_when_who_was_away_is_th
             is_over = disk.0.load(Ordering::Relaxed) > 0;
             if is_over {
                 done.unwrap();
+                disk.0.store(u64::MAX, Ordering::Relaxed);
                 assert!(spool.journal().oldest() > 1);
                 spool.audit().record(&event("room")).unwrap();
                 spool.journal().admit().unwrap();

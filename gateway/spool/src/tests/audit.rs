@@ -158,6 +158,29 @@ async fn what_was_freed_stays_proven() {
 }
 
 #[tokio::test]
+async fn the_last_entry_stays_whatever_follows_it() {
+    let dir = tempdir();
+    let spool = open(dir.path());
+    let (audit, now) = (spool.audit_log(), Timestamp::from_micros(0));
+    filled(&spool, 1);
+    while spool.journal().stat().segments < 3 {
+        spool.journal().append(b"other".to_vec(), b"not an audit entry").await.unwrap();
+    }
+    assert_eq!(audit.oldest_part(u64::MAX, now).await.unwrap(), None, "it tells how the tree stands");
+    spool.audit().record(&event(1)).unwrap();
+    let part = audit.oldest_part(u64::MAX, now).await.unwrap().unwrap();
+    assert_eq!((part.entries, part.is_old), (1, false));
+    audit.need("lake", part.through - 1, String::new());
+    assert_eq!(audit.oldest_part(u64::MAX, now).await.unwrap(), None, "somebody needs its end");
+    audit.need("lake", part.through, String::new());
+    assert!(audit.let_go(part).await.unwrap());
+    assert_eq!((spool.journal().oldest(), audit.freed().unwrap()), (part.through + 1, 1));
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!(spool.audit_log().tip().unwrap().range.size(), 2, "the tree goes on where it was");
+}
+
+#[tokio::test]
 async fn a_damaged_entry_is_named_and_the_tree_goes_on() {
     use std::os::unix::fs::FileExt as _;
     let dir = tempdir();
