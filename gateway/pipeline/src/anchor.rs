@@ -26,6 +26,7 @@ use spool::{AuditTip, Log, Spool, audit_signer};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::broken::Broken;
 use crate::{Error, letting_go};
 
 /// How often a checkpoint leaves.
@@ -106,25 +107,11 @@ pub(crate) fn ends(spool: &Spool) -> Vec<Head> {
     spool.logs().iter().map(end).collect()
 }
 
-/// Why a session ended.
-enum Ended {
+/// Why nothing is witnessed any more, where nothing broke.
+enum Over {
     Stopped,
     /// The destination keeps no checkpoints.
     NoWitness,
-    Send(SendError),
-    Ours(Error),
-}
-
-impl From<SendError> for Ended {
-    fn from(error: SendError) -> Self {
-        Self::Send(error)
-    }
-}
-
-impl<E: Into<Error>> From<E> for Ended {
-    fn from(error: E) -> Self {
-        Self::Ours(error.into())
-    }
 }
 
 /// What was vouched for last.
@@ -151,21 +138,15 @@ impl<D: Destination> Anchor<D> {
             let ended = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                ended = self.session(&stop, &mut backoff) => ended,
+                ended = self.keep_up(&stop, &mut backoff) => ended,
             };
-            let (why, retry_after) = match ended {
-                Ended::Stopped => return,
-                Ended::NoWitness => return self.spool.audit_log().need_no_more(self.name.as_str()),
-                Ended::Send(error) => {
-                    let retry_after = match &error {
-                        SendError::Busy { retry_after, .. } => *retry_after,
-                        _ => None,
-                    };
-                    (error.to_string(), retry_after)
-                }
-                Ended::Ours(error) => (error.to_string(), None),
+            let broken = match ended {
+                Ok(Over::Stopped) => return,
+                Ok(Over::NoWitness) => return self.spool.audit_log().need_no_more(self.name.as_str()),
+                Err(broken) => broken,
             };
-            let wait = backoff.failed(rand::random(), retry_after);
+            let why = broken.to_string();
+            let wait = backoff.failed(rand::random(), broken.retry_after());
             tracing::warn!(destination = %self.name, %why, "the audit log was not witnessed");
             self.board.change(&self.name, |witnessed| witnessed.failing = Some(why));
             tokio::select! {
@@ -176,30 +157,24 @@ impl<D: Destination> Anchor<D> {
         }
     }
 
-    async fn session(&self, stop: &CancellationToken, backoff: &mut Backoff) -> Ended {
-        match self.keep_up(stop, backoff).await {
-            Ok(()) => Ended::Stopped,
-            Err(ended) => ended,
-        }
-    }
-
-    async fn keep_up(&self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<(), Ended> {
-        let mut receipted = self.meet().await?;
+    async fn keep_up(&self, stop: &CancellationToken, backoff: &mut Backoff) -> Result<Over, Broken> {
+        let Some(mut receipted) = self.meet().await? else { return Ok(Over::NoWitness) };
         self.needs(&receipted);
         let journal = self.spool.journal().durable();
         loop {
             let mut seen = *journal.borrow();
             let tip = self.tip().await?;
             let heads = self.heads().await?;
-            if tip.range != receipted.tip.range || heads != receipted.heads {
-                self.send(&mut receipted, tip, heads).await?;
+            let is_news = tip.range != receipted.tip.range || heads != receipted.heads;
+            if is_news && !self.send(&mut receipted, tip, heads).await? {
+                return Ok(Over::NoWitness);
             }
             backoff.succeeded();
             let due = Instant::now() + self.pace.every;
             loop {
                 tokio::select! {
                     biased;
-                    () = stop.cancelled() => return Ok(()),
+                    () = stop.cancelled() => return Ok(Over::Stopped),
                     () = tokio::time::sleep_until(due) => break,
                     now = journal.beyond(seen) => seen = now,
                 }
@@ -233,10 +208,11 @@ impl<D: Destination> Anchor<D> {
         Ok(audit_signer(self.spool.keys(), &self.gateway, &self.spool.journal().incarnation())?)
     }
 
-    /// Holds what the landing has against what is here, and acts where they contradict.
-    async fn meet(&self) -> Result<Receipted, Ended> {
+    /// Holds what the landing has against what is here, and acts where they contradict. `None` where it keeps no
+    /// checkpoints.
+    async fn meet(&self) -> Result<Option<Receipted>, Broken> {
         let origin = checkpoint::origin(&self.gateway, &self.spool.journal().incarnation());
-        let Some(standing) = self.destination.standing(&origin).await? else { return Err(Ended::NoWitness) };
+        let Some(standing) = self.destination.standing(&origin).await? else { return Ok(None) };
         let newest = standing.newest.as_ref().and_then(|receipt| self.believed(receipt));
         // All are looked at before the first is audited: that alone makes the journal go on.
         let mut contradicted = Vec::new();
@@ -250,7 +226,7 @@ impl<D: Destination> Anchor<D> {
         }
         self.vouch(ends(&self.spool));
         let of_origin = standing.origin.as_ref().and_then(|receipt| self.believed(receipt));
-        let nothing = || Receipted { tip: AuditTip::nothing(), heads: Vec::new(), at: None };
+        let nothing = || Some(Receipted { tip: AuditTip::nothing(), heads: Vec::new(), at: None });
         if self.spool.journal().incarnation() != of(&origin) {
             // The journal itself was set back: it goes on under a new origin, of which the landing has nothing.
             return Ok(nothing());
@@ -262,7 +238,7 @@ impl<D: Destination> Anchor<D> {
                         witnessed.entries = tip.range.size();
                         witnessed.at = Some(at);
                     });
-                    Ok(Receipted { tip, heads: checkpoint.heads, at: Some(at) })
+                    Ok(Some(Receipted { tip, heads: checkpoint.heads, at: Some(at) }))
                 }
                 Stood::Freed(freed) => {
                     self.behind(at, checkpoint.size, freed)?;
@@ -383,7 +359,8 @@ impl<D: Destination> Anchor<D> {
         Ok(self.spool.audit_log().record_aside(&event)?)
     }
 
-    async fn send(&self, receipted: &mut Receipted, tip: AuditTip, heads: Vec<Head>) -> Result<(), Ended> {
+    /// Has one checkpoint witnessed; says whether the destination keeps any.
+    async fn send(&self, receipted: &mut Receipted, tip: AuditTip, heads: Vec<Head>) -> Result<bool, Broken> {
         let signer = self.signer()?;
         let Some(proof) = self.spool.audit_log().prove(&receipted.tip, &tip).await? else {
             // Met again, the landing's receipt is held against the entry that cannot be read.
@@ -392,7 +369,7 @@ impl<D: Destination> Anchor<D> {
                 "an audit entry since the last receipt cannot be read: no proof can be made",
             )?;
             self.spool.journal().renew_incarnation()?;
-            return Err(Ended::Ours(Error::AuditUnproven));
+            return Err(Error::AuditUnproven.into());
         };
         let checkpoint = Checkpoint {
             origin: signer.verifier().name().to_owned(),
@@ -408,7 +385,7 @@ impl<D: Destination> Anchor<D> {
         if let Err(SendError::Refused { kind: Some(ProblemKind::Inconsistent), title, .. }) = &sent {
             tracing::warn!(destination = %self.name, why = %title, "the landing takes this checkpoint for no continuation");
         }
-        let Some(receipt) = sent? else { return Err(Ended::NoWitness) };
+        let Some(receipt) = sent? else { return Ok(false) };
         let is_ours = Note::parse(&receipt.checkpoint).is_ok_and(|note| note.text() == request.note.text());
         if !is_ours {
             return Err(SendError::Unknown { why: "it gave a receipt for something else".to_owned() }.into());
@@ -420,7 +397,7 @@ impl<D: Destination> Anchor<D> {
             witnessed.at = Some(receipt.received_at);
             witnessed.failing = None;
         });
-        Ok(())
+        Ok(true)
     }
 }
 

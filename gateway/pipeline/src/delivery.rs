@@ -34,6 +34,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::broken::Broken;
 use crate::config::BatchLimits;
 use crate::cursor::{Cursor, Cursors, Settled};
 use crate::gate::Gate;
@@ -91,26 +92,6 @@ struct Built {
     released: u64,
 }
 
-/// Why a session with the landing ended.
-#[derive(Debug)]
-enum Ended {
-    Stopped,
-    Send(SendError),
-    Ours(Error),
-}
-
-impl From<SendError> for Ended {
-    fn from(error: SendError) -> Self {
-        Self::Send(error)
-    }
-}
-
-impl<E: Into<Error>> From<E> for Ended {
-    fn from(error: E) -> Self {
-        Self::Ours(error.into())
-    }
-}
-
 impl<D: Destination> Delivery<D> {
     /// Delivers until stopped. A batch in flight is waited for; a backlog is not.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -148,34 +129,33 @@ impl<D: Destination> Delivery<D> {
     async fn attempt(&mut self, backoff: &mut Backoff, stop: &CancellationToken) -> Option<Duration> {
         let before = self.cursor.seq;
         self.look_at_oldest().await;
-        let ended = self.session(stop).await;
+        let ended = self.deliver(stop).await;
         if self.cursor.seq > before {
             backoff.succeeded();
         }
-        let (state, retry_after) = match ended {
-            Ended::Stopped => return None,
-            Ended::Send(error) => {
+        let broken = match ended {
+            Ok(()) => return None,
+            Err(broken) => broken,
+        };
+        let retry_after = broken.retry_after();
+        let state = match broken {
+            Broken::Send(error) => {
                 if matches!(error, SendError::Unreachable { .. }) {
                     self.gate.failed();
                 } else {
                     self.gate.succeeded();
                 }
-                let retry_after = match &error {
-                    SendError::Busy { retry_after, .. } => *retry_after,
-                    _ => None,
-                };
                 let why = error.to_string();
                 let transient = error.is_transient() || error.may_have_committed();
-                let state = match error {
+                match error {
                     SendError::Unreachable { .. } => DeliveryState::Unreachable { why },
                     _ if transient => DeliveryState::Retrying { why },
                     _ => DeliveryState::Blocked { why },
-                };
-                (state, retry_after)
+                }
             }
-            Ended::Ours(error) => {
+            Broken::Ours(error) => {
                 self.gate.succeeded();
-                (DeliveryState::Blocked { why: error.to_string() }, None)
+                DeliveryState::Blocked { why: error.to_string() }
             }
         };
         let wait = backoff.failed(self.jitter(), retry_after);
@@ -203,14 +183,7 @@ impl<D: Destination> Delivery<D> {
         }
     }
 
-    async fn session(&mut self, stop: &CancellationToken) -> Ended {
-        match self.deliver(stop).await {
-            Ok(()) => Ended::Stopped,
-            Err(ended) => ended,
-        }
-    }
-
-    async fn deliver(&mut self, stop: &CancellationToken) -> Result<(), Ended> {
+    async fn deliver(&mut self, stop: &CancellationToken) -> Result<(), Broken> {
         let log = self.spool.lane(self.lane).clone();
         let durable = log.durable();
         if !self.nature.remembers && !self.something_to_send(&durable, stop).await? {
@@ -266,7 +239,7 @@ impl<D: Destination> Delivery<D> {
         &mut self,
         durable: &Durable,
         stop: &CancellationToken,
-    ) -> Result<bool, Ended> {
+    ) -> Result<bool, Broken> {
         while *durable.borrow() <= self.cursor.seq {
             // Not before that is known: who has something to send and does not reach anybody is not idle.
             self.gauge.set_state(DeliveryState::Idle, self.clock.now());
@@ -282,7 +255,7 @@ impl<D: Destination> Delivery<D> {
     }
 
     /// The destination will not have this record: a person decides. The next attempt at its range skips it.
-    async fn hold_rejected(&self, log: &Log, seq: Seq, why: String) -> Result<(), Ended> {
+    async fn hold_rejected(&self, log: &Log, seq: Seq, why: String) -> Result<(), Broken> {
         let id = RecordId { lane: self.lane, epoch: log.epoch(), seq };
         tracing::warn!(destination = %self.name, record = %id, %why, "a record is rejected and held");
         let Some(Entry::Record(record)) = log.get(seq).await? else {
@@ -300,7 +273,7 @@ impl<D: Destination> Delivery<D> {
         log: &Log,
         reader: &mut Reader,
         stop: &CancellationToken,
-    ) -> Result<Option<Built>, Ended> {
+    ) -> Result<Option<Built>, Broken> {
         let first = self.cursor.seq.saturating_add(1);
         let mut next = first;
         let mut releases: Vec<Release> = Vec::new();
@@ -442,7 +415,7 @@ impl<D: Destination> Delivery<D> {
         payload: Payload,
         bytes: &mut usize,
         held_now: &mut HashSet<Subject>,
-    ) -> Result<Shaped, Ended> {
+    ) -> Result<Shaped, Broken> {
         if payload.len() > RECORD_WIRE_BYTES_MAX {
             return Ok(self.shaper.shape_object(id, envelope, payload));
         }
@@ -465,7 +438,7 @@ impl<D: Destination> Delivery<D> {
         records: Vec<Release>,
         skipped: Vec<Skip>,
         holds: Vec<Hold>,
-    ) -> Result<Built, Ended> {
+    ) -> Result<Built, Broken> {
         // Together, so that the held log syncs once; polled in order, so that they stand there in order.
         try_join_all(holds.into_iter().map(|hold| self.shaper.held.hold(&self.name, hold))).await?;
         let stream = StreamId {
@@ -494,7 +467,7 @@ impl<D: Destination> Delivery<D> {
         built: &Built,
         earlier: Option<Settled>,
         committed: &Committed,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), Broken> {
         let mut settled = settled_of(&built.batch, Some((committed, self.clock.now())));
         if !committed.is_ours() {
             self.audit(

@@ -11,6 +11,7 @@
 
 mod ages;
 mod anchor;
+mod broken;
 pub mod config;
 mod cursor;
 mod delivery;

@@ -5,13 +5,14 @@ use model::wire::{EpochGrant, EpochRequest};
 use model::{AuditAction, Seq, StreamEpoch};
 use spool::Log;
 
-use super::{Delivery, Ended, OPEN_ATTEMPTS_MAX};
+use super::{Delivery, OPEN_ATTEMPTS_MAX};
 use crate::Error;
+use crate::broken::Broken;
 use crate::cursor::{Cursor, Settled};
 
 impl<D: Destination> Delivery<D> {
     /// Presents the log to the landing and takes over what it says of epoch and watermark.
-    pub(super) async fn open(&mut self, log: &Log) -> Result<(), Ended> {
+    pub(super) async fn open(&mut self, log: &Log) -> Result<(), Broken> {
         if let Some(lost) = self.is_unknown(log).await? {
             self.start_over(log, lost).await?;
         }
@@ -73,13 +74,13 @@ impl<D: Destination> Delivery<D> {
             }
             return Ok(());
         }
-        Err(Ended::Ours(Error::EpochUnsettled))
+        Err(Broken::Ours(Error::EpochUnsettled))
     }
 
     /// A cursor with nothing settled may have been lost. A log that proposes a later epoch than the landing has is granted
     /// it from where it says that it is, if nothing was committed in the epoch that it leaves: so what the landing has is
     /// asked for first, in words that change nothing where this log is the one it knows.
-    async fn learn(&mut self, log: &Log) -> Result<(), Ended> {
+    async fn learn(&mut self, log: &Log) -> Result<(), Broken> {
         let request = EpochRequest {
             incarnation: self.cursor.incarnation.clone(),
             proposed: StreamEpoch::FIRST,
@@ -102,7 +103,7 @@ impl<D: Destination> Delivery<D> {
     /// The landing has numbers that this log never sent: the disk was set back to an older state, and these numbers
     /// will be, or are already, used for other records. So the log takes a new name, as a new disk would, and what it
     /// has beyond its own past goes out under a new epoch.
-    fn set_back(&self, log: &Log, incarnation: &str, watermark: Seq) -> Result<(), Ended> {
+    fn set_back(&self, log: &Log, incarnation: &str, watermark: Seq) -> Result<(), Broken> {
         let vouched = self.vouched;
         self.audit(
             AuditAction::EpochAdopted,
@@ -116,7 +117,7 @@ impl<D: Destination> Delivery<D> {
 
     /// The log has another name than the cursor: its end was lost, it was made anew, or the disk was set back. What
     /// was committed under the former name is settled first, as far as it is this log's.
-    async fn settle_former(&mut self, log: &Log) -> Result<(), Ended> {
+    async fn settle_former(&mut self, log: &Log) -> Result<(), Broken> {
         let request = EpochRequest {
             incarnation: self.cursor.incarnation.clone(),
             // A later one than it had: so nothing that is still on its way can be committed after this answer.
@@ -135,7 +136,7 @@ impl<D: Destination> Delivery<D> {
     }
 
     /// The landing's watermark is the truth about what is committed.
-    async fn reconcile(&mut self, log: &Log, grant: &EpochGrant) -> Result<(), Ended> {
+    async fn reconcile(&mut self, log: &Log, grant: &EpochGrant) -> Result<(), Broken> {
         if grant.watermark > self.cursor.seq {
             let attempt = self.cursors.intended()?.filter(|a| {
                 a.epoch == grant.epoch
@@ -173,7 +174,7 @@ impl<D: Destination> Delivery<D> {
 
     /// The landing has confirmed a batch of this epoch and now grants it as one that has none: its tables are lost, or
     /// it writes to others.
-    fn is_forgotten(&self, grant: &EpochGrant) -> Result<bool, Ended> {
+    fn is_forgotten(&self, grant: &EpochGrant) -> Result<bool, Broken> {
         if !self.nature.remembers {
             return Ok(false);
         }
@@ -185,7 +186,7 @@ impl<D: Destination> Delivery<D> {
     /// The landing has confirmed a batch, and now knows nothing of this lane: its tables are lost. Where the epoch is
     /// the one of that batch, its grant shows that; where the log has gone on to a later one meanwhile, a grant would
     /// look like any other first one. Says in which epoch the batch was.
-    async fn is_unknown(&self, log: &Log) -> Result<Option<StreamEpoch>, Ended> {
+    async fn is_unknown(&self, log: &Log) -> Result<Option<StreamEpoch>, Broken> {
         if !self.nature.remembers {
             return Ok(None);
         }
@@ -197,7 +198,7 @@ impl<D: Destination> Delivery<D> {
 
     /// What is still kept goes out again, under the next epoch: the landing has granted this one from where it believed
     /// us to be. Durably noted first; the epoch is raised when the log presents itself again.
-    async fn start_over(&mut self, log: &Log, lost: StreamEpoch) -> Result<(), Ended> {
+    async fn start_over(&mut self, log: &Log, lost: StreamEpoch) -> Result<(), Broken> {
         let kept_from = log.oldest();
         self.audit(
             AuditAction::ManifestMismatch,
