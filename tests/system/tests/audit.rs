@@ -226,6 +226,19 @@ fn a_syslog_server_gets_every_entry_and_holds_up_nothing_while_it_is_away() {
     let (mut gateway, mut landing) = site.start();
     let syslog = |site: &Site| site.status().map(|s| s["audit"]["syslog"].clone()).unwrap_or_default();
     wait::until("it says that the server is away", || syslog(&site)["failing"].as_str().map(str::to_owned));
+    // Of the journal nothing would go that it has not got.
+    let waits = |site: &Site| -> u64 {
+        let (_, metrics) = system_tests::http::get(site.ports.operations, "/metrics").unwrap();
+        let line = "wardgate_journal_waits_records{holder=\"the syslog server\"} ";
+        metrics
+            .lines()
+            .find_map(|l| l.strip_prefix(line))
+            .unwrap_or_else(|| panic!("{metrics}"))
+            .parse()
+            .unwrap()
+    };
+    let waited = waits(&site);
+    assert!(waited >= 4, "{waited}");
     accepted(site.ports.mllp, &hl7::observation("syslog-1", 1));
     site.drained();
     let mut first = server(&site);
@@ -241,6 +254,7 @@ fn a_syslog_server_gets_every_entry_and_holds_up_nothing_while_it_is_away() {
     }
     // It is killed; what is audited meanwhile comes later, and nothing of before is missing.
     wait::until("settled", || (syslog(&site)["sent"].as_u64()? >= 4).then_some(()));
+    wait::until("nothing is waited for but what came since", || (waits(&site) < waited).then_some(()));
     first.kill();
     gateway.stop();
     let mut gateway = site.start_gateway();
