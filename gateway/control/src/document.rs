@@ -97,7 +97,7 @@ impl Default for Audit {
 }
 
 /// A syslog server over TLS (RFC 5425), in the format of RFC 5424. It gets every entry of the audit log, oldest first; one
-/// that is away holds up nothing.
+/// that is away holds up nothing, until the journal is full of what it has not got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Syslog {

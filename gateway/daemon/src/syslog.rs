@@ -1,7 +1,8 @@
 //! The audit log to a syslog server, over TLS (RFC 5425) in the format of RFC 5424.
 //!
 //! **Promise.** Every entry is sent, oldest first, also those of times without a connection; a server that is away or
-//! slow holds up nothing else, and is shown. Syslog has no answers: an entry counts as sent when the connection
+//! slow is shown and holds up nothing else, but that the journal keeps what is not sent yet until it is full (docs/keeping.md).
+//! Syslog has no answers: an entry counts as sent when the connection
 //! stood for [`SETTLE`] after it was written. So what a server swallows while it falls over may be lost to it, and
 //! what was written just before a connection broke is sent again.
 //!

@@ -6,7 +6,8 @@
 //! number of it, and no place in the tree, stands for two things.
 //!
 //! **Limits.** A checkpoint leaves when [`Pace::entries`] new audit entries stand, or when [`Pace::every`] is over and
-//! anything has changed. A landing that is away, or refuses, holds up nothing but this. What came in after the newest
+//! anything has changed. A landing that is away, or refuses, holds up nothing but this, and that the journal lets go of what
+//! it has no receipt of ([`crate::letting_go`]). What came in after the newest
 //! receipt and is set back with it cannot be noticed: that is at most [`Pace::every`] of a box that is connected.
 //!
 //! **How.** One task a destination that keeps checkpoints; see `docs/wire-protocol.md`. The key follows from the root
