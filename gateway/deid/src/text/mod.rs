@@ -5,14 +5,16 @@
 //! `wardgate deid run text` shows, so that anyone can measure it.
 //!
 //! **How.** The text is made plain ([`normal`]), cut into words and numbers ([`tokens`]) and read by: what its message
-//! knows ([`known`]), patterns ([`dates`], [`numbers`]), what stands around a name, and lists of names and of English
-//! words ([`names`], [`words`]). Time is linear in the text; nothing is interpreted as a regular expression.
+//! knows ([`known`]), patterns ([`dates`], [`numbers`]), what stands around a name ([`lexicon`]), and lists of names and of
+//! English words ([`names`], [`words`]). Nothing is interpreted as a regular expression, and every look ahead or back is over
+//! a named number of words; what is found is sorted once.
 //!
 //! **Limits.** A text of more than [`TEXT_BYTES_MAX`] is one span from end to end.
 
 mod dates;
 mod kinds;
 mod known;
+mod lexicon;
 mod names;
 mod normal;
 mod numbers;

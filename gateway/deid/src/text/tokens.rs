@@ -2,8 +2,12 @@
 
 use std::ops::Range;
 
+use super::lexicon::{self, Class};
 use super::normal::Normal;
 use super::words;
+
+/// A line of so many bytes that ends without a full stop goes on in the next: the text is wrapped.
+const WRAPPED_BYTES_MIN: usize = 50;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -30,6 +34,10 @@ pub(super) struct Token {
     pub(super) digits: usize,
     /// What [`words::kinds`] says of it.
     pub(super) kinds: u8,
+    /// What [`lexicon::classes`] says of it.
+    pub(super) classes: Class,
+    /// Never part of a name.
+    pub(super) grammar: bool,
 }
 
 /// A text cut into tokens.
@@ -96,8 +104,11 @@ impl<'n> Tokens<'n> {
                 }
             }
             let word = normal.lower().get(start..end).unwrap_or_default();
-            let kinds = if kind == Kind::Word { words::kinds(word) } else { 0 };
-            list.push(Token { start, end, kind, case, digits, kinds });
+            let is_word = kind == Kind::Word;
+            let kinds = if is_word { words::kinds(word) } else { 0 };
+            let classes = if is_word { lexicon::classes(word) } else { 0 };
+            let grammar = is_word && words::is_grammar(word);
+            list.push(Token { start, end, kind, case, digits, kinds, classes, grammar });
         }
         let caseless = upper > 3 * (lower + capital) || upper + capital == 0;
         Self { normal, list, caseless }
@@ -124,17 +135,41 @@ impl<'n> Tokens<'n> {
         n.checked_sub(1).map_or("", |n| self.word(n))
     }
 
-    /// What stands between this token and the next; empty at the end.
-    pub(super) fn gap(&self, n: usize) -> &'n str {
-        let (Some(this), Some(next)) = (self.get(n), self.get(n + 1)) else { return "" };
-        self.normal.lower().get(this.end..next.start).unwrap_or_default()
+    /// Whether a token is of one of these classes.
+    pub(super) fn is(&self, n: usize, classes: Class) -> bool {
+        self.get(n).is_some_and(|t| t.classes & classes != 0)
     }
 
-    /// What stands before this token.
+    pub(super) fn is_before(&self, n: usize, classes: Class) -> bool {
+        self.before(n).is_some_and(|t| t.classes & classes != 0)
+    }
+
+    /// What stands between this token and the next; empty at the end. The end of a line that was wrapped is a blank.
+    pub(super) fn gap(&self, n: usize) -> &'n str {
+        let (Some(this), Some(next)) = (self.get(n), self.get(n + 1)) else { return "" };
+        let gap = self.normal.lower().get(this.end..next.start).unwrap_or_default();
+        if !gap.ends_with('\n') || gap.len() > 3 {
+            return gap;
+        }
+        let line = this.end.checked_sub(WRAPPED_BYTES_MIN).and_then(|from| {
+            let line = self.normal.lower().as_bytes().get(from..this.end)?;
+            (!line.contains(&b'\n')).then_some(())
+        });
+        match gap {
+            "\n" if line.is_some() => " ",
+            ",\n" if line.is_some() => ", ",
+            ")\n" if line.is_some() => ") ",
+            ".\n" if line.is_some() && this.end - this.start <= 3 => ". ",
+            gap => gap,
+        }
+    }
+
+    /// What stands before this token, all of it at the start.
     pub(super) fn gap_before(&self, n: usize) -> &'n str {
-        let end = self.get(n).map_or(0, |t| t.start);
-        let start = self.before(n).map_or(0, |t| t.end);
-        self.normal.lower().get(start..end).unwrap_or_default()
+        match n.checked_sub(1) {
+            Some(before) => self.gap(before),
+            None => self.normal.lower().get(..self.get(n).map_or(0, |t| t.start)).unwrap_or_default(),
+        }
     }
 
     /// A number of at most nine digits.
@@ -153,7 +188,7 @@ impl<'n> Tokens<'n> {
     pub(super) fn range(&self, tokens: Range<usize>) -> Range<usize> {
         let start = self.get(tokens.start).map_or(0, |t| t.start);
         let end = tokens.end.checked_sub(1).and_then(|n| self.get(n)).map_or(start, |t| t.end);
-        start..end
+        start..end.max(start)
     }
 }
 
