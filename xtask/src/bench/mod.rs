@@ -13,8 +13,10 @@
 //! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
 //! fhir` measures how fast they become FHIR, `--only out` how fast they go on to another receiver; see [`out`].
 //! `--only spool` measures the log beside other stores, see [`spool`], and `--only recovery` how fast it opens,
-//! `--only search` how fast it is searched.
+//! `--only search` how fast it is searched. `--only deid-text` counts what the scrubbing of free text misses, see
+//! [`deid_text`].
 
+mod deid_text;
 mod fhir;
 mod out;
 mod parse;
@@ -71,6 +73,8 @@ enum Part {
     Recovery,
     /// Searching ten million records by patient, visit, order and control id
     Search,
+    /// Scrubbing free text: what is missed, what is taken for nothing, and the pace
+    DeidText,
 }
 
 #[derive(Debug, clap::Args)]
@@ -130,6 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Part::Spool => spool::run(args),
         Part::Recovery => spool::recovery(args),
         Part::Search => spool::search(args),
+        Part::DeidText => deid_text::run(args),
     }
 }
 
