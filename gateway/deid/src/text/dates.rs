@@ -141,7 +141,9 @@ fn month_first(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
         };
         return Some(year_after(tokens, end));
     }
-    if close && is_year(tokens, n + 1) {
+    let short =
+        gap.ends_with('\'') && tokens.get(n + 1).is_some_and(|t| t.digits == 2 && t.kind == Kind::Number);
+    if close && (is_year(tokens, n + 1) || short) {
         return Some(n + 2);
     }
     if close && tokens.word(n + 1) == "of" && is_year(tokens, n + 2) {
@@ -211,6 +213,11 @@ fn numeric(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
         }
         return None;
     }
+    // `1931-11`
+    let month = digits(n + 1) == 2 && (1..=12).contains(&b) && !matches!(tokens.gap(n + 1), "-" | "/");
+    if matches!(gap, "-" | "/") && is_year(tokens, n) && month {
+        return Some(n + 2);
+    }
     if gap == "/" && digits(n) <= 2 && (1..=12).contains(&a) && is_year(tokens, n + 1) {
         return Some(n + 2);
     }
@@ -236,6 +243,13 @@ fn fraction(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
         return None;
     }
     let strong = tokens.is_before(n, DATE_CUE | MONTH | WEEKDAY) && tokens.word_before(n) != "of";
+    // `on 3/4 and 3/7`
+    let joined = n >= 4
+        && matches!(tokens.word_before(n), "and" | "or" | "to" | "through")
+        && tokens.gap(n - 3) == "/"
+        && tokens.is(n - 4, DATE_CUE | MONTH_CUE)
+        && tokens.word(n - 4) != "of";
+    let strong = strong || joined;
     let clinical = tokens.is(n + 2, FRACTION_CUE | UNIT)
         || tokens.is_before(n, FRACTION_CUE)
         || n.checked_sub(2).is_some_and(|m| tokens.is(m, FRACTION_CUE))

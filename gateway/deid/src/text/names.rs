@@ -53,7 +53,6 @@ impl Finder<'_, '_> {
         rule: &'static str,
         confidence: f32,
     ) -> usize {
-        let end = tokens.end;
         let mut tokens = tokens;
         let capital = self.case(tokens.start) != Case::Lower;
         // `van der Berg`, `al-Amin`
@@ -65,6 +64,16 @@ impl Finder<'_, '_> {
             });
             let Some(before) = before else { break };
             tokens.start = before;
+        }
+        // `Alvarez, Jr.`
+        let mut end = tokens.end;
+        if category == Category::Name
+            && self.tokens.is(end, SUFFIX)
+            && (self.case(end) != Case::Lower || self.tokens.caseless)
+            && matches!(self.tokens.gap_before(end), " " | ", " | ",")
+        {
+            end += 1;
+            tokens.end = end;
         }
         self.out.push(Span { range: self.tokens.range(tokens), category, rule, confidence });
         end
@@ -178,6 +187,14 @@ impl Finder<'_, '_> {
     fn is_given_part(&self, n: usize) -> bool {
         self.is_initial(n)
             || self.kinds(n) & GIVEN != 0 && !self.tokens.is(n, CLINIC)
+            || self.case(n) == Case::Upper
+                && self.length(n) > 2
+                && self.kinds(n) & WORD == 0
+                && !self.tokens.caseless
+                && !self.tokens.is(n, CLINIC | DEGREE)
+                && n > 0
+                && self.case(n - 1) == Case::Upper
+                && self.length(n - 1) > 2
             || self.case(n) == Case::Capital
                 && !self.tokens.is(n, CLINIC | FACILITY)
                 && self.tokens.gap(n) == " "
@@ -191,13 +208,15 @@ impl Finder<'_, '_> {
     fn is_nickname(&self, start: usize, n: usize) -> bool {
         let opens = |gap: &str| matches!(gap, " (" | " \"" | " '");
         let closes = |gap: &str| gap.starts_with([')', '"', '\'']);
-        let before = self.tokens.gap_before(n);
-        if opens(before) {
+        if opens(self.tokens.gap_before(n)) {
+            // Of one word or two.
             return n > start
-                && closes(self.tokens.gap(n))
-                && self.kinds(n) & (GIVEN | SURNAME) | !self.kinds(n) & WORD != 0;
+                && (self.case(n) == Case::Capital || self.tokens.caseless)
+                && (closes(self.tokens.gap(n))
+                    || self.tokens.gap(n) == " " && closes(self.tokens.gap(n + 1)));
         }
-        n > start + 1 && opens(self.tokens.gap_before(n - 1))
+        let opened = |back: usize| n > start + back && opens(self.tokens.gap_before(n - back));
+        opened(1) || opened(2)
     }
 
     fn at(&mut self, n: usize) -> usize {
@@ -375,6 +394,25 @@ impl Finder<'_, '_> {
     /// Words in small letters among others: a listed name that is no word of English, two of them, or one after a cue.
     fn small(&mut self, n: usize) -> usize {
         let Some(token) = self.tokens.get(n) else { return n };
+        // `grace kowalczyk`, `maria stone`: one of the two is a word of English.
+        let plain = |m: usize| {
+            self.tokens.get(m).is_some_and(|t| {
+                t.kind == Kind::Word
+                    && t.case == Case::Lower
+                    && !t.grammar
+                    && t.classes == 0
+                    && t.end - t.start > 2
+            })
+        };
+        if token.kinds & GIVEN != 0
+            && plain(n)
+            && plain(n + 1)
+            && self.tokens.gap(n) == " "
+            && self.kinds(n + 1) & SURNAME != 0
+            && token.kinds & self.kinds(n + 1) & WORD == 0
+        {
+            return self.mark(n..n + 2, Category::Name, "small-names", 0.6);
+        }
         if token.kinds & WORD != 0 || !self.is_small_name(n) {
             return n;
         }
@@ -645,6 +683,18 @@ impl Finder<'_, '_> {
             {
                 from += 1;
             }
+            // `JR Alvarez`
+            let letters = from.checked_sub(1).filter(|m| {
+                self.case(*m) == Case::Upper
+                    && self.length(*m) == 2
+                    && self.tokens.gap(*m) == " "
+                    && self.tokens.get(*m).is_some_and(|t| {
+                        !t.grammar
+                            && t.kind == Kind::Word
+                            && t.classes & (TITLE | DEGREE | UNIT | CODE_CUE | KIN | LABEL) == 0
+                    })
+            });
+            from = letters.unwrap_or(from);
             let confidence = if pair { 0.95 } else { 0.8 };
             let rule = if pair { "given-and-surname" } else { "unlisted-capitals" };
             self.mark(from..end, category, rule, confidence);
@@ -672,9 +722,10 @@ impl Finder<'_, '_> {
             let person = end == start + 1
                 && self.kinds(start) & (GIVEN | SURNAME) != 0
                 && !self.tokens.is(start, CLINIC)
-                && self.tokens.gap(start) == " "
-                && self.tokens.is(end, PERSON_VERB)
-                && self.case(end) == Case::Lower;
+                && (self.tokens.gap(start) == " "
+                    && self.tokens.is(end, PERSON_VERB)
+                    && self.case(end) == Case::Lower
+                    || self.tokens.gap(start) == "'s ");
             // `John:`, who speaks.
             let speaker = end == start + 1
                 && self.kinds(start) & GIVEN != 0

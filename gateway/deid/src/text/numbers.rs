@@ -25,6 +25,8 @@ const GROUPS_MAX: usize = 10;
 /// Most words between a street and the town's code, and most bytes between two of them.
 const TOWN_WORDS_MAX: usize = 9;
 const TOWN_GAP_MAX: usize = 10;
+/// Most digits of an amount with its unit, `325mg/5ml`.
+const AMOUNT_DIGITS_MAX: usize = 7;
 /// Most words between what names a number and the number.
 const CUE_WORDS_MAX: usize = 6;
 /// Most words of two streets that meet.
@@ -362,7 +364,20 @@ fn number_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
     if let Some(end) = street_at(tokens, n) {
         return Some((n..town_after(tokens, end), Category::Address, "street", 0.96));
     }
-    phone_at(tokens, n).or_else(|| zip_at(tokens, n)).or_else(|| code_at(tokens, n))
+    // `(01)00312345(21)A1234`
+    let element = tokens.gap_before(n).ends_with('(') && tokens.gap(n) == ")" && tokens.get(n)?.digits == 2;
+    if element && let Some(found) = code_at(tokens, n) {
+        return Some(found);
+    }
+    let phone = phone_at(tokens, n).map(|(range, category, rule, confidence)| {
+        // `ST-555-0100`: letters that hang on it.
+        let glued = range.start.checked_sub(1).filter(|m| {
+            tokens.gap(*m) == "-"
+                && tokens.get(*m).is_some_and(|t| t.kind == Kind::Word && t.case == Case::Upper)
+        });
+        (glued.unwrap_or(range.start)..range.end, category, rule, confidence)
+    });
+    phone.or_else(|| zip_at(tokens, n)).or_else(|| code_at(tokens, n))
 }
 
 /// Groups of digits that someone could dial, or a card or a security number has.
@@ -577,7 +592,11 @@ fn code_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
     if file && groups > 1 && digits > 0 {
         return Some((start..end, Category::Id, "file", 0.85));
     }
-    if code || tokens.is(end, UNIT) && letters == 0 || is_clinical(tokens, start, end, digits, letters) {
+    let near =
+        letters > 0 && digits >= 2 && length >= 3 && tokens.get(n).is_some_and(|t| t.case == Case::Upper);
+    let near = near && !code && cue_near(tokens, start);
+    let kept = is_clinical(tokens, start, end, digits, letters) && !near;
+    if code && (letters == 0 || length <= MIXED_LENGTH_MIN) || tokens.is(end, UNIT) && letters == 0 || kept {
         return None;
     }
     let mixed = letters > 0
@@ -592,8 +611,8 @@ fn code_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
         && digits >= 6
         && numbers == groups
         && !(start..end).any(|m| m > start && tokens.gap_before(m) == ".");
-    let pair = letters == 0 && groups == 2 && digits >= 7 && tokens.gap(start) == "-";
-    let cued = digits >= 2 && length >= 4 && (letters > 0 || digits >= 4) && cue_near(tokens, start);
+    let pair = letters == 0 && groups == 2 && digits >= 6 && tokens.gap(start) == "-";
+    let cued = near || digits >= 4 && cue_near(tokens, start);
     if !(mixed || bare || chain || pair || cued) {
         return None;
     }
@@ -663,7 +682,7 @@ fn is_clinical(tokens: &Tokens<'_>, start: usize, end: usize, digits: usize, let
         let year = |m: usize| tokens.number(m).is_some_and(|y| (1900..2100).contains(&y));
         return match tokens.gap(start) {
             "/" => each(3),
-            "-" => each(4) && digits < 7 || year(start) && (year(start + 1) || each(4)),
+            "-" => each(4) && digits < 6 || each(3) || year(start) && (year(start + 1) || each(4)),
             "." => each(5) && digits < 7 || each(4),
             _ => each(3),
         };
@@ -676,7 +695,7 @@ fn is_clinical(tokens: &Tokens<'_>, start: usize, end: usize, digits: usize, let
             || rest.len() < word.len() && super::lexicon::classes(rest) & UNIT != 0
             || tokens.is(m, UNIT)
     });
-    if letters > 0 && amounts {
+    if letters > 0 && amounts && digits <= AMOUNT_DIGITS_MAX {
         return true;
     }
     // `E11.65`, `M54.50`, `S72.001A`
