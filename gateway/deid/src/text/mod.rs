@@ -149,6 +149,29 @@ pub fn scrub(text: &str, spans: &[Span], label: Label) -> String {
     out
 }
 
+/// Checks what holds for any text: places are apart, in order and end at characters, and nothing else goes.
+///
+/// # Panics
+/// Where one of that does not hold: a fault of this module.
+pub fn fuzz(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let spans = spans(&text, &Known::default());
+    let mut end = 0;
+    for span in &spans {
+        assert!(
+            span.range.start >= end && span.range.end > span.range.start,
+            "{:?} behind {end}",
+            span.range
+        );
+        assert!(text.get(span.range.clone()).is_some(), "{:?} cuts a character", span.range);
+        end = span.range.end;
+    }
+    let scrubbed = scrub(&text, &spans, Label::SafeHarbor);
+    let kept = text.len() - spans.iter().map(|span| span.range.len()).sum::<usize>();
+    let tags: usize = spans.iter().map(|span| span.category.as_str().len() + 2).sum();
+    assert_eq!(scrubbed.len(), kept + tags, "something was left or lost");
+}
+
 /// Sorts, and makes one of those that overlap; the surer one names it. Parts of a name become one name.
 fn apart(mut found: Vec<Span>, text: &str) -> Vec<Span> {
     found.sort_by_key(|span| (span.range.start, span.range.end));
@@ -169,7 +192,11 @@ fn apart(mut found: Vec<Span>, text: &str) -> Vec<Span> {
             continue;
         }
         last.range.end = last.range.end.max(span.range.end);
-        if span.confidence > last.confidence {
+        // What may stay under one label must not take along what may not.
+        let strict = |category: Category| !category.stays_under(Label::LimitedDataSet);
+        let stricter = strict(span.category) && !strict(last.category);
+        let looser = !strict(span.category) && strict(last.category);
+        if stricter || !looser && span.confidence > last.confidence {
             (last.category, last.rule, last.confidence) = (span.category, span.rule, span.confidence);
         }
     }

@@ -1,7 +1,6 @@
 //! Searching a log of millions of records by their keys.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
