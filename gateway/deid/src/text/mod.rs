@@ -5,9 +5,9 @@
 //! `wardgate deid run text` shows, so that anyone can measure it.
 //!
 //! **How.** The text is made plain ([`normal`]), cut into words and numbers ([`tokens`]) and read by: what its message
-//! knows ([`known`]), patterns ([`dates`], [`numbers`]), what stands around a name ([`lexicon`]), and lists of names and of
-//! English words ([`names`], [`words`]). Nothing is interpreted as a regular expression, and every look ahead or back is over
-//! a named number of words; what is found is sorted once.
+//! knows ([`known`]), patterns ([`dates`], [`numbers`], [`streets`], [`networks`]), what stands around a name
+//! ([`lexicon`]), and lists of names and of English words ([`names`], [`words`]). Nothing is interpreted as a regular
+//! expression, and every look ahead or back is over a named number of words; what is found is sorted once.
 //!
 //! **Limits.** A text of more than [`TEXT_BYTES_MAX`] is one span from end to end.
 
@@ -16,8 +16,10 @@ mod kinds;
 mod known;
 mod lexicon;
 mod names;
+mod networks;
 mod normal;
 mod numbers;
+mod streets;
 mod tokens;
 mod words;
 
@@ -124,7 +126,7 @@ pub fn spans(text: &str, known: &Known) -> Vec<Span> {
     }
     let normal = Normal::of(text);
     let tokens = Tokens::of(&normal);
-    let mut found = numbers::networks(normal.lower());
+    let mut found = networks::find(normal.lower());
     found.extend(numbers::find(&tokens, known));
     found.extend(names::find(&tokens, known));
     let mut spans = apart(found, normal.lower());

@@ -1,15 +1,12 @@
-//! Numbers of people and things, and addresses: of mail, pages, hosts and houses.
+//! Numbers of people and things; dates and addresses in their order.
 
 use std::ops::Range;
 
 use super::known::Known;
-use super::lexicon::{
-    CLINIC, CODE_CUE, DIRECTION, FILLER, MONTH, NUMBER_CUE, PARTICLE, PHONE_CUE, PLACE, ROOM, STREET,
-    STREET_FIRST, UNIT, WEAK_CUE, WEEKDAY,
-};
+use super::lexicon::{CODE_CUE, FILLER, MONTH, NUMBER_CUE, PHONE_CUE, PLACE, ROOM, UNIT, WEAK_CUE, WEEKDAY};
 use super::tokens::{Case, Kind, Tokens};
-use super::words::{self, WORD};
-use super::{Category, Span, dates};
+use super::words::WORD;
+use super::{Category, Span, dates, streets};
 use crate::geography;
 
 /// A bare number of so many digits is a number of something.
@@ -22,17 +19,10 @@ const PHONE_CUED_DIGITS_MIN: usize = 6;
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 8..=15;
 /// Most groups of a number.
 const GROUPS_MAX: usize = 10;
-/// Most words between a street and the town's code, and most bytes between two of them.
-const TOWN_WORDS_MAX: usize = 9;
-const TOWN_GAP_MAX: usize = 10;
 /// Most digits of an amount with its unit, `325mg/5ml`.
 const AMOUNT_DIGITS_MAX: usize = 7;
 /// Most words between what names a number and the number.
 const CUE_WORDS_MAX: usize = 6;
-/// Most words of two streets that meet.
-const CORNER_WORDS_MAX: usize = 14;
-/// Most words of a street's name.
-const STREET_WORDS_MAX: usize = 7;
 
 /// Dates, ages, numbers and addresses, in the order of the text.
 pub(super) fn find(tokens: &Tokens<'_>, known: &Known) -> Vec<Span> {
@@ -72,10 +62,10 @@ fn word_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
     if token.kind != Kind::Word {
         return None;
     }
-    if let Some(end) = box_at(tokens, n).or_else(|| street_by_word(tokens, n)) {
-        return Some((n..town_after(tokens, end), Category::Address, "street", 0.96));
+    if let Some(end) = streets::box_at(tokens, n).or_else(|| streets::street_by_word(tokens, n)) {
+        return Some((n..streets::town_after(tokens, end), Category::Address, "street", 0.96));
     }
-    if let Some(end) = corner_at(tokens, n) {
+    if let Some(end) = streets::corner_at(tokens, n) {
         let start = if tokens.word_before(n) == "the" { n - 1 } else { n };
         return Some((start..end, Category::Address, "corner", 0.85));
     }
@@ -88,159 +78,17 @@ fn word_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
         && matches!(tokens.gap(n), " " | ". " | " #" | ". #" | "#" | ".")
         && tokens.get(n + 1).is_some_and(|t| t.digits > 0)
     {
-        return Some((n..town_after(tokens, rooms_after(tokens, n + 2)), Category::Address, "room", 0.8));
+        return Some((
+            n..streets::town_after(tokens, streets::rooms_after(tokens, n + 2)),
+            Category::Address,
+            "room",
+            0.8,
+        ));
     }
     if token.classes & (NUMBER_CUE | WEAK_CUE) != 0 {
         return after_cue(tokens, n);
     }
     None
-}
-
-/// `P.O. Box 12`, `PSC 0413, Box 8144`, `RR 2 Box 10`, `Unit 5022 Box 1225`.
-fn box_at(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
-    let digits = |m: usize| tokens.get(m).is_some_and(|t| t.digits > 0);
-    let is_box = |m: usize| tokens.word(m) == "box" && digits(m + 1);
-    match tokens.word(n) {
-        "p" if matches!(tokens.word(n + 1), "o" | "0") && is_box(n + 2) => Some(n + 4),
-        "po" | "pob" | "postbox" | "caller" if is_box(n + 1) => Some(n + 3),
-        "psc" | "rr" | "hc" | "unit" | "cmr" | "hcr" if digits(n + 1) && is_box(n + 2) => Some(n + 4),
-        "box" if digits(n + 1) && tokens.get(n)?.case != Case::Lower && !tokens.caseless => Some(n + 2),
-        _ => None,
-    }
-}
-
-/// `Villacher Strasse 89`, `Rue Gafsa 12`, `the corner of Main Street and Elm Avenue`, and `Main Street` alone.
-fn street_by_word(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
-    let token = tokens.get(n)?;
-    let capital =
-        |m: usize| tokens.get(m).is_some_and(|t| t.kind == Kind::Word && t.case != Case::Lower && !t.grammar);
-    if !capital(n) && !tokens.caseless {
-        return None;
-    }
-    if tokens.caseless {
-        return None;
-    }
-    let number = |m: usize| {
-        tokens.get(m).is_some_and(|t| t.digits > 0 && t.digits <= 4 && t.end - t.start <= 5)
-            && matches!(tokens.gap_before(m), " " | ", ")
-    };
-    if token.classes & STREET_FIRST != 0 && capital(n + 1) && tokens.gap(n) == " " {
-        let end = (n + 2..n + 5).find(|m| !capital(*m) || tokens.gap_before(*m) != " ").unwrap_or(n + 5);
-        return number(end).then(|| end + 1);
-    }
-    if is_street_word(tokens.word(n)) && number(n + 1) && !tokens.is(n + 2, UNIT) {
-        return Some(n + 2);
-    }
-    let end = (n + 1..n + 5)
-        .find(|m| !capital(*m) || !matches!(tokens.gap_before(*m), " " | "-" | ". "))
-        .unwrap_or(n + 5);
-    let last = end.checked_sub(1).filter(|last| *last > n)?;
-    let kind = matches!(
-        tokens.word(last),
-        "street"
-            | "avenue"
-            | "ave"
-            | "road"
-            | "rd"
-            | "boulevard"
-            | "blvd"
-            | "lane"
-            | "ln"
-            | "highway"
-            | "hwy"
-            | "parkway"
-            | "pkwy"
-            | "strasse"
-            | "str"
-            | "terrace"
-            | "drive"
-            | "alley"
-            | "route"
-            | "turnpike"
-            | "st"
-    );
-    if !kind || tokens.is(n, CLINIC) && tokens.get(n)?.kinds & WORD == 0 {
-        return None;
-    }
-    Some(if number(end) { end + 1 } else { end })
-}
-
-/// `the corner of 35 Elm Street and Oak Avenue`.
-fn corner_at(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
-    if !matches!(tokens.word(n), "corner" | "intersection") || tokens.word(n + 1) != "of" {
-        return None;
-    }
-    let mut end = n + 2;
-    while end < n + CORNER_WORDS_MAX {
-        let Some(token) = tokens.get(end) else { break };
-        let part = token.case != Case::Lower
-            || token.digits > 0
-            || tokens.caseless && !token.grammar
-            || matches!(tokens.word(end), "and" | "de" | "la" | "du" | "del")
-            || token.classes & STREET != 0;
-        if !part || !matches!(tokens.gap_before(end), " " | "-" | ". " | " & " | "'") {
-            break;
-        }
-        end += 1;
-    }
-    let joined = (n + 2..end).any(|m| matches!(tokens.word(m), "and") || tokens.gap_before(m) == " & ");
-    (joined && end > n + 4).then_some(end)
-}
-
-/// Street and its kind in one word, as in much of Europe.
-fn is_street_end(word: &str) -> bool {
-    matches!(
-        word,
-        "utca"
-            | "gate"
-            | "gata"
-            | "gade"
-            | "vej"
-            | "vei"
-            | "ulica"
-            | "ut"
-            | "ter"
-            | "rkp"
-            | "trg"
-            | "cesta"
-            | "put"
-            | "du"
-            | "tie"
-            | "katu"
-    )
-}
-
-fn is_street_word(word: &str) -> bool {
-    const ENDS: [&str; 27] = [
-        "strasse",
-        "strase",
-        "stra\u{df}e",
-        "gasse",
-        "weg",
-        "allee",
-        "platz",
-        "vej",
-        "gade",
-        "gata",
-        "gatan",
-        "vagen",
-        "vegen",
-        "veien",
-        "katu",
-        "kuja",
-        "polku",
-        "laan",
-        "straat",
-        "plein",
-        "gracht",
-        "stræde",
-        "veg",
-        "damm",
-        "ufer",
-        "steig",
-        "tanga",
-    ];
-    word.len() > 6 && ENDS.iter().any(|end| word.ends_with(end))
 }
 
 fn after_cue(tokens: &Tokens<'_>, cue: usize) -> Option<Found> {
@@ -361,8 +209,8 @@ fn glued_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
 
 /// What a token with digits begins or belongs to.
 fn number_at(tokens: &Tokens<'_>, n: usize) -> Option<Found> {
-    if let Some(end) = street_at(tokens, n) {
-        return Some((n..town_after(tokens, end), Category::Address, "street", 0.96));
+    if let Some(end) = streets::street_at(tokens, n) {
+        return Some((n..streets::town_after(tokens, end), Category::Address, "street", 0.96));
     }
     // `(01)00312345(21)A1234`
     let element = tokens.gap_before(n).ends_with('(') && tokens.gap(n) == ")" && tokens.get(n)?.digits == 2;
@@ -719,318 +567,4 @@ fn is_clinical(tokens: &Tokens<'_>, start: usize, end: usize, digits: usize, let
         && word.len() <= 8
         && word.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'g' | b'p' | b'a' | b'l'));
     spine || parity
-}
-
-/// `12 North Main Street Apt 4`, `28245 Puruntie 82 Apt. 595`: the end of the line with the house.
-fn street_at(tokens: &Tokens<'_>, n: usize) -> Option<usize> {
-    let token = tokens.get(n)?;
-    if token.digits == 0 || token.digits > 6 || token.end - token.start > 7 {
-        return None;
-    }
-    if !matches!(tokens.gap(n), " " | ", " | "-" | "/" | "  " | "\n")
-        || matches!(tokens.gap_before(n), "." | "/" | "-" | ":")
-    {
-        return None;
-    }
-    // `1436 2450 Redbud Drive`, `12-B Main Street`.
-    let mut first = n + 1;
-    let second = tokens.get(first)?;
-    let unit_letter = tokens.gap(n) == "-" && second.end - second.start <= 2;
-    if (second.kind == Kind::Number && second.digits <= 4 && tokens.gap(n) == " " || unit_letter)
-        && tokens.gap(first) == " "
-    {
-        first += 1;
-    } else if !matches!(tokens.gap(n), " " | ", " | "  " | "\n") {
-        return None;
-    }
-    let mut end = None;
-    for m in first..first + STREET_WORDS_MAX {
-        let Some(part) = tokens.get(m) else { break };
-        if m > first && !matches!(tokens.gap_before(m), " " | ". " | "-" | "'") {
-            break;
-        }
-        let street = part.classes & STREET != 0 && part.kind == Kind::Word;
-        if part.grammar
-            && part.end - part.start < 3
-            && part.classes & DIRECTION == 0
-            && !(street && m > first)
-        {
-            break;
-        }
-        if m > first && street && (part.case != Case::Lower || tokens.caseless)
-            || m == first && is_street_word(tokens.word(m))
-        {
-            end = Some(m + 1);
-            continue;
-        }
-        let written = tokens.caseless
-            || part.case != Case::Lower
-            || part.kind == Kind::Mixed
-            || part.kind == Kind::Number && end.is_none();
-        let clinical = part.classes & (CLINIC | UNIT) != 0
-            && part.kinds & WORD != 0
-            && part.classes & (STREET | PLACE | DIRECTION) == 0;
-        if !written || end.is_some() || clinical && tokens.caseless {
-            break;
-        }
-    }
-    // A house number, a word that is none of English, and another number or a room.
-    let foreign = || {
-        let word = tokens.get(first)?;
-        let telling = word.kind == Kind::Word
-            && (word.case == Case::Capital && word.kinds & WORD == 0 && word.classes & (CLINIC | UNIT) == 0
-                || word.classes & STREET_FIRST != 0 && (word.case != Case::Lower || tokens.caseless));
-        if !telling || token.kind != Kind::Number {
-            return None;
-        }
-        let end = (first + 1..first + 5)
-            .find(|m| {
-                let part = tokens.get(*m).is_some_and(|t| {
-                    t.kind == Kind::Word
-                        && t.classes & ROOM == 0
-                        && (t.case != Case::Lower
-                            || t.classes & PARTICLE != 0
-                            || is_street_end(tokens.word(*m)))
-                });
-                !part || !matches!(tokens.gap_before(*m), " " | "-" | ". " | "'")
-            })
-            .unwrap_or(first + 5);
-        let number = tokens.get(end).is_some_and(|t| {
-            t.kind == Kind::Number && t.digits <= 4 || t.kind == Kind::Mixed && t.end - t.start <= 4
-        }) && tokens.gap_before(end) == " "
-            && !tokens.is(end + 1, UNIT);
-        let room = tokens.is(end, ROOM) && tokens.gap_before(end).trim().len() <= 1;
-        let large = token.digits >= 3 && word.kinds == 0 && word.classes == 0;
-        (number || room || large).then(|| if number { end + 1 } else { end })
-    };
-    let end = end.or_else(foreign)?;
-    Some(rooms_after(tokens, end))
-}
-
-/// `… Apt 4`, `… # 12`, `… NW`, `… no. 7`.
-fn rooms_after(tokens: &Tokens<'_>, mut end: usize) -> usize {
-    for _ in 0..3 {
-        let gap = tokens.gap_before(end);
-        let plain = gap.len() <= TOWN_GAP_MAX
-            && gap.bytes().all(|b| matches!(b, b' ' | b',' | b'.' | b'\n' | b'#' | b'^'));
-        let Some(token) = tokens.get(end) else { break };
-        if !plain {
-            break;
-        }
-        let next = tokens.get(end + 1);
-        if token.classes & ROOM != 0
-            && matches!(tokens.gap(end), " " | ". " | " #" | "." | "  " | ". #" | "#")
-            && next.is_some_and(|t| t.digits > 0 || t.end - t.start == 1)
-        {
-            end += 2;
-            // `Unit 4-B`
-            if tokens.gap_before(end) == "-" && tokens.get(end).is_some_and(|t| t.end - t.start <= 2) {
-                end += 1;
-            }
-        } else if gap.ends_with('#') && token.digits > 0
-            || token.classes & DIRECTION != 0 && gap == " " && token.case != Case::Lower
-            || token.kind == Kind::Number
-                && token.digits <= 4
-                && matches!(gap, " " | ". ")
-                && !tokens.is(end + 1, UNIT)
-        {
-            end += 1;
-        } else {
-            break;
-        }
-    }
-    end
-}
-
-/// `…, Springfield, MA 02139`: the town, the state and the code after a street. Without a code, state or country at its end
-/// no word is taken: it may be the next sentence.
-fn town_after(tokens: &Tokens<'_>, end: usize) -> usize {
-    let mut sure = end;
-    for m in end..end + TOWN_WORDS_MAX {
-        let Some(token) = tokens.get(m) else { break };
-        let gap = tokens.gap_before(m);
-        let plain = gap.len() <= TOWN_GAP_MAX
-            && gap.bytes().all(|b| {
-                matches!(
-                    b,
-                    b' ' | b',' | b'\n' | b'\r' | b'^' | b'\t' | b'-' | b'\'' | b'>' | b'.' | b'(' | b')'
-                )
-            })
-            && (!gap.contains('.') || tokens.before(m).is_some_and(|t| t.end - t.start <= 3))
-            && !gap.contains("\n\n");
-        if !plain {
-            break;
-        }
-        let code = token.digits >= 4 && token.digits <= 6
-            || token.digits == 9
-            || token.digits >= 2 && token.end - token.start <= 4 && m > sure;
-        if code && !tokens.is(m + 1, UNIT) {
-            sure = m + 1;
-            // `53-320`, `02139-1204`, `340 12`, `7412 SL`.
-            let more = tokens.get(m + 1).is_some_and(|t| {
-                matches!(tokens.gap(m), "-" | " ")
-                    && (t.digits >= 2 && t.digits <= 4 && t.kind == Kind::Number
-                        || t.case == Case::Upper && t.end - t.start == 2 && !tokens.caseless)
-            });
-            if more {
-                sure = m + 2;
-            }
-            if token.digits >= 4 {
-                return sure;
-            }
-            continue;
-        }
-        let written = tokens.caseless
-            || token.case != Case::Lower
-            || matches!(
-                tokens.word(m),
-                "de" | "la" | "del" | "of" | "nan" | "am" | "an" | "der" | "in" | "d"
-            );
-        if !written || token.grammar && token.end - token.start > 2 || token.kind == Kind::Number {
-            break;
-        }
-        let word = tokens.word(m);
-        let state = token.case == Case::Upper
-            && word.len() == 2
-            && geography::is_state(word.to_ascii_uppercase().as_bytes())
-            || token.classes & PLACE != 0;
-        if state {
-            sure = m + 1;
-        }
-    }
-    sure
-}
-
-/// Addresses of mail, pages and hosts, in one walk over the bytes.
-pub(super) fn networks(text: &str) -> Vec<Span> {
-    let mut out: Vec<Span> = Vec::new();
-    let bytes = text.as_bytes();
-    // Each has one of these in it: a text without them is passed over at the speed of memory.
-    let mut at = 0;
-    while let Some(mark) =
-        bytes.get(at..).and_then(|rest| memchr::memchr3(b'@', b'.', b':', rest)).map(|found| at + found)
-    {
-        let breaks = |b: &u8| {
-            b.is_ascii_whitespace()
-                || matches!(b, b',' | b';' | b'<' | b'>' | b'"' | b'(' | b')' | b'[' | b']' | b'|' | b'^')
-        };
-        let start = bytes
-            .get(at..mark)
-            .and_then(|before| before.iter().rposition(breaks))
-            .map_or(at, |found| at + found + 1);
-        let end = bytes
-            .get(mark..)
-            .and_then(|rest| rest.iter().position(breaks))
-            .map_or(text.len(), |found| mark + found);
-        at = end.max(mark + 1);
-        let piece = text.get(start..end).unwrap_or_default();
-        let trimmed = piece.trim_end_matches(['.', ':', '!', '?', '\'', '-', '/']);
-        let Some((category, rule)) = network(trimmed) else { continue };
-        let (mut from, to) = (start, start + trimmed.len());
-        // `jane . doe@example.org`, `jane at example.org`, `jane[at]example.org`
-        let before = text.get(..start).unwrap_or_default();
-        if category == Category::Url || trimmed.starts_with('@') || trimmed.starts_with('.') {
-            for middle in [" at ", "[at]", "(at)", " [at] ", " (at) ", " @ ", " . "] {
-                if let Some(head) =
-                    before.strip_suffix(middle).or_else(|| before.strip_suffix(middle.trim_end()))
-                {
-                    let name = head
-                        .bytes()
-                        .rev()
-                        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+'))
-                        .count();
-                    let word = head.get(head.len() - name..).unwrap_or_default();
-                    let plain = middle.trim() == "at" && words::kinds(word) & WORD != 0;
-                    if name > 0 && !plain {
-                        from = head.len() - name;
-                        break;
-                    }
-                }
-            }
-        } else if category == Category::Email
-            && let Some(head) = before.strip_suffix(" . ")
-        {
-            from = head.len() - head.bytes().rev().take_while(u8::is_ascii_alphanumeric).count();
-        }
-        out.push(Span { range: from..to, category, rule, confidence: 0.97 });
-    }
-    out
-}
-
-fn network(piece: &str) -> Option<(Category, &'static str)> {
-    if piece.contains("://") || piece.starts_with("www.") {
-        Some((Category::Url, "page"))
-    } else if piece.split_once('@').is_some_and(|(_, host)| host.bytes().any(|b| b.is_ascii_alphanumeric())) {
-        Some((if piece.starts_with('@') { Category::Url } else { Category::Email }, "mail"))
-    } else if is_ipv4(piece) || is_colons(piece) {
-        Some((Category::Ip, "host"))
-    } else if is_domain(piece) {
-        Some((Category::Url, "domain"))
-    } else {
-        None
-    }
-}
-
-fn is_ipv4(piece: &str) -> bool {
-    let host = piece.split(['/', ':']).next().unwrap_or_default();
-    host.split('.').count() == 4
-        && host.split('.').all(|part| matches!(part.len(), 1..=3) && part.bytes().all(|b| b.is_ascii_digit()))
-}
-
-/// An IPv6 or a hardware address.
-fn is_colons(piece: &str) -> bool {
-    let groups = piece.split(':').count();
-    let hex = piece.split(':').all(|g| g.len() <= 4 && g.bytes().all(|b| b.is_ascii_hexdigit()));
-    hex && (groups >= 4 || groups >= 3 && piece.contains("::"))
-}
-
-fn is_domain(piece: &str) -> bool {
-    let host = piece.split('/').next().unwrap_or_default();
-    let Some((name, top)) = host.rsplit_once('.') else { return false };
-    name.len() > 1
-        && !name.contains(['@', '\''])
-        && name.bytes().any(|b| b.is_ascii_alphabetic())
-        && (top.len() >= 2
-            && piece.len() > host.len() + 1
-            && top.bytes().all(|b| b.is_ascii_alphabetic())
-            && name.len() > 3
-            || matches!(
-                top,
-                "com"
-                    | "org"
-                    | "net"
-                    | "edu"
-                    | "gov"
-                    | "io"
-                    | "info"
-                    | "uk"
-                    | "de"
-                    | "ca"
-                    | "biz"
-                    | "health"
-                    | "mil"
-                    | "eu"
-                    | "fr"
-                    | "au"
-                    | "us"
-                    | "co"
-                    | "me"
-                    | "tv"
-                    | "nl"
-                    | "se"
-                    | "dk"
-                    | "fi"
-                    | "pl"
-                    | "ch"
-                    | "es"
-                    | "ie"
-                    | "jp"
-                    | "nz"
-                    | "app"
-                    | "dev"
-                    | "care"
-                    | "med"
-                    | "clinic"
-                    | "hospital"
-            ))
 }
