@@ -161,6 +161,9 @@ pub struct Feed {
     /// Which message goes to which destinations, in place of `destinations`; HL7 v2 alone.
     #[serde(default, rename = "route", skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<pipeline::routing::Rule>,
+    /// Its own codes that are about consent; HL7 v2 alone.
+    #[serde(default, skip_serializing_if = "ConsentCodes::is_default")]
+    pub consent: ConsentCodes,
     /// HL7 v2 over MLLP.
     #[serde(default)]
     pub mllp: Option<sources::mllp::Config>,
@@ -170,6 +173,54 @@ pub struct Feed {
     /// FHIR R4 over HTTPS.
     #[serde(default)]
     pub fhir: Option<sources::http::Config>,
+}
+
+/// Codes of a feed that are about consent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsentCodes {
+    /// CON-2: kinds of consent that are about handing data on. A form of no kind counts always.
+    pub forms: Vec<String>,
+    /// PV1-16: values that are no restriction, beside `N`, `NO` and `0`.
+    pub open_vip: Vec<String>,
+}
+
+impl Default for ConsentCodes {
+    fn default() -> Self {
+        let pipeline::consent::Codes { forms, open_vip } = pipeline::consent::Codes::default();
+        Self { forms, open_vip }
+    }
+}
+
+impl ConsentCodes {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As the pipeline takes them.
+    pub fn codes(&self) -> pipeline::consent::Codes {
+        pipeline::consent::Codes { forms: self.forms.clone(), open_vip: self.open_vip.clone() }
+    }
+}
+
+/// Consent is asked for: nothing of a patient who refuses goes to this destination.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consent {
+    /// What counts for a patient of whom nothing is known: `permit` where people opt out, `deny` where they opt in.
+    pub unknown: pipeline::consent::Unknown,
+    /// How old the imported list of patients who refuse may be, 1 to 8,760 hours; beyond, and where there is none, delivery
+    /// waits. Without this line a list of any age will do, and none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 8_760))]
+    pub list_age_h_max: Option<u32>,
+}
+
+impl Consent {
+    /// As the pipeline takes it.
+    pub fn asked(&self) -> pipeline::consent::Asked {
+        pipeline::consent::Asked { unknown: self.unknown, list_age_h_max: self.list_age_h_max }
+    }
 }
 
 /// Where records go, and what of them. Exactly one of `lakehouse` and `mllp`.
@@ -183,6 +234,9 @@ pub struct Destination {
     /// Where a new destination begins.
     #[serde(default)]
     pub start: Start,
+    /// Whether consent is asked for; without this section it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
     /// When a batch goes out.
     #[serde(default)]
     pub batch: Batch,

@@ -17,8 +17,8 @@ mod tests;
 
 pub use check::{Checked, check, check_file};
 pub use document::{
-    Audit, Batch, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway,
-    Operations, PolicyFile, Start, Syslog, SyslogFormat,
+    Audit, Batch, Consent, ConsentCodes, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document,
+    FEEDS_MAX, Feed, Gateway, Operations, PolicyFile, Start, Syslog, SyslogFormat,
 };
 pub use finding::{Finding, render};
 

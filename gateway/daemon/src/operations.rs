@@ -18,6 +18,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use model::{AuditAction, AuditEvent, RecordId, Slug};
 use pipeline::FaultQuery;
+use pipeline::consent::{Named, Word};
 use pipeline::search::Query;
 use serde_json::json;
 use spool::Protection;
@@ -57,6 +58,9 @@ pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>,
         .route("/trace/{id}", get(trace))
         .route("/faults", get(faults))
         .route("/search", post(search))
+        .route("/consent", get(consents).post(say_of_consent))
+        .route("/consent/check", post(look_up_consent))
+        .route("/consent/list", post(import_opt_outs))
         .route("/held", get(held))
         .route("/held/{destination}/{id}/release", post(release))
         .route("/held/{destination}/{id}/dismiss", post(dismiss))
@@ -168,6 +172,56 @@ async fn search(State(gateway): Shared, body: Bytes) -> Response {
     }
 }
 
+async fn consents(State(gateway): Shared) -> Response {
+    Json(gateway.pipeline.consents()).into_response()
+}
+
+/// Whom it is about stands in the body, as with [`search`].
+#[derive(Debug, serde::Deserialize)]
+struct Said {
+    patient: Named,
+    #[serde(default)]
+    word: Option<Word>,
+}
+
+async fn say_of_consent(State(gateway): Shared, body: Bytes) -> Response {
+    match serde_json::from_slice::<Said>(&body) {
+        Ok(Said { patient, word: Some(word) }) => {
+            answer(gateway.pipeline.say_of_consent(&patient, word, ACTOR).await)
+        }
+        _ => problem(StatusCode::BAD_REQUEST, "the body does not say what of whom"),
+    }
+}
+
+async fn look_up_consent(State(gateway): Shared, body: Bytes) -> Response {
+    let Ok(said) = serde_json::from_slice::<Said>(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the body does not say of whom");
+    };
+    answer(gateway.pipeline.look_up_consent(&said.patient).map(|known| {
+        let standing = match known {
+            Some(true) => "permitted",
+            Some(false) => "refused",
+            None => "unknown",
+        };
+        json!({ "standing": standing })
+    }))
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct OptOuts {
+    people: Vec<Named>,
+    shrinks: bool,
+}
+
+async fn import_opt_outs(State(gateway): Shared, body: Bytes) -> Response {
+    match serde_json::from_slice::<OptOuts>(&body) {
+        Ok(OptOuts { people, shrinks }) => {
+            answer(gateway.pipeline.import_opt_outs(&people, shrinks, ACTOR).await)
+        }
+        Err(_) => problem(StatusCode::BAD_REQUEST, "the body is no list"),
+    }
+}
+
 async fn held(State(gateway): Shared) -> Response {
     Json(gateway.pipeline.held()).into_response()
 }
@@ -263,9 +317,13 @@ fn answer<T: serde::Serialize>(outcome: Result<T, pipeline::Error>) -> Response 
             | pipeline::Error::NotKept { .. }
             | pipeline::Error::NoDestination { .. }),
         ) => problem(StatusCode::NOT_FOUND, &e.to_string()),
-        Err(e @ (pipeline::Error::EditUnreadable { .. } | pipeline::Error::NotSearchable { .. })) => {
-            problem(StatusCode::UNPROCESSABLE_ENTITY, &e.to_string())
-        }
+        Err(
+            e @ (pipeline::Error::EditUnreadable { .. }
+            | pipeline::Error::NotSearchable { .. }
+            | pipeline::Error::NoPatient
+            | pipeline::Error::OptOutListShrinks { .. }
+            | pipeline::Error::OptOutListLong { .. }),
+        ) => problem(StatusCode::UNPROCESSABLE_ENTITY, &e.to_string()),
         Err(e) => problem(StatusCode::INTERNAL_SERVER_ERROR, &e.to_string()),
     }
 }

@@ -95,6 +95,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
             policy: Arc::clone(policy),
             destination,
             start: d.start.0,
+            consent: d.consent.as_ref().map(control::Consent::asked),
             batch: d.batch.limits(),
         });
     }
@@ -108,6 +109,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
             routes: routers.get(&f.name).cloned(),
             device_topics: f.mqtt.as_ref().map(|m| m.topics.clone()).unwrap_or_default(),
             charset: f.mllp.as_ref().and_then(|m| m.charset()),
+            consent: f.consent.codes(),
         })
         .collect();
     let profiles = Arc::new(Catalogue::builtin()?);

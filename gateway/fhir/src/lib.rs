@@ -8,6 +8,7 @@
 //! Source: HL7 FHIR R4 (4.0.1).
 
 pub mod accept;
+pub mod consent;
 pub mod definitions;
 pub mod fuzz;
 pub mod json;

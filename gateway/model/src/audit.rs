@@ -58,6 +58,8 @@ pub enum AuditAction {
     StoragePressure,
     /// Records were given up undelivered, because they were older than the operator's limit.
     RecordExpired,
+    /// Something was said of whose data may be handed on: by whom it was said and how often, never of whom.
+    ConsentChanged,
     /// The oldest entries of the audit log go: which, why, and who vouches for them.
     JournalFreed,
 }

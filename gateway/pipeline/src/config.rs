@@ -5,6 +5,7 @@ use std::sync::Arc;
 use deid::Policy;
 use model::{Lane, RecordId, Slug};
 
+use crate::consent::{Asked, Codes};
 use crate::routing::Router;
 
 /// One feed.
@@ -22,6 +23,8 @@ pub struct Feed {
     pub device_topics: Vec<String>,
     /// What its HL7 messages are configured to be in; `None` for what each message says or shows.
     pub charset: Option<hl7::Charset>,
+    /// Its codes that are about consent.
+    pub consent: Codes,
 }
 
 impl Feed {
@@ -58,6 +61,8 @@ pub struct Route<D> {
     pub destination: Arc<D>,
     /// Where it begins when it is new.
     pub start: Start,
+    /// Whether consent is asked for, and how.
+    pub consent: Option<Asked>,
     /// The limits of a batch.
     pub batch: BatchLimits,
 }

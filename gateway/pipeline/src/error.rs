@@ -58,6 +58,49 @@ pub enum Error {
         /// Why not. No value.
         why: &'static str,
     },
+    /// The list of people who opted out is too old to be relied on.
+    #[error(
+        "the list of people who opted out is {age_h} h old, and this destination wants one of less than {hours} h: `wardgate consent import`"
+    )]
+    OptOutListOld {
+        /// Its age, hours.
+        age_h: i64,
+        /// What the destination wants.
+        hours: u32,
+    },
+    /// There is no list of people who opted out.
+    #[error(
+        "no list of people who opted out was imported, and this destination wants one of less than {hours} h: `wardgate consent import`"
+    )]
+    OptOutListMissing {
+        /// What the destination wants.
+        hours: u32,
+    },
+    /// The list of people who opted out has become much shorter, as a file that was cut off would be.
+    #[error(
+        "the list names {count} people, the one in force {before}; if that is right, say so with --shrinks"
+    )]
+    OptOutListShrinks {
+        /// People on the list in force.
+        before: u64,
+        /// People on the new one.
+        count: u64,
+    },
+    /// The list of people who opted out is too long.
+    #[error("the list names {people} people; at most {} are taken", crate::consent::LIST_MAX)]
+    OptOutListLong {
+        /// People on it.
+        people: usize,
+    },
+    /// More was said of consents than is kept.
+    #[error(
+        "{} statements about consents are kept, and there is no room for more",
+        crate::consent::STATEMENTS_MAX
+    )]
+    ConsentsFull,
+    /// A patient was named by no id.
+    #[error("an id that says nothing names no patient")]
+    NoPatient,
     /// A held record cannot be read back.
     #[error("the held record cannot be read; `wardgate spool verify` says what is damaged")]
     HeldDamaged,

@@ -1,5 +1,5 @@
-//! What cannot be rebuilt: which destinations there are and where they began, and small documents (accounts, the
-//! claim), and how far destinations are that remember nothing themselves. Appended to the encrypted `journal` log, which
+//! What cannot be rebuilt: which destinations there are and where they began, small documents (accounts, the claim), how
+//! far destinations are that remember nothing themselves, and what was said of whose consent. Appended to the encrypted `journal` log, which
 //! also carries the audit entries; folded at start.
 //!
 //! **Said again.** Before the oldest part of the log goes, the whole state is appended again ([`Journal::say_again`]), and
@@ -16,6 +16,7 @@ use serde_bytes::ByteBuf;
 use spool::{AUDIT_META, Entry, Spool};
 
 use crate::Error;
+use crate::consent;
 
 /// Largest document, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
@@ -68,6 +69,8 @@ enum JournalEntry {
         lane: Lane,
         mark: Mark,
     },
+    /// What was said of whose consent.
+    Consent(consent::Entry),
     /// From this number on all of the state was said again.
     SaidAgain {
         since: Seq,
@@ -84,6 +87,7 @@ struct Folded {
     destinations: BTreeMap<Slug, Vec<Beginning>>,
     documents: HashMap<String, Vec<u8>>,
     marks: HashMap<(Slug, Lane), Mark>,
+    consents: consent::Kept,
 }
 
 impl Folded {
@@ -112,6 +116,7 @@ impl Folded {
             JournalEntry::GivenUp { lane, mark } => {
                 self.given_up.insert(lane, mark);
             }
+            JournalEntry::Consent(entry) => self.consents.apply(entry),
             JournalEntry::SaidAgain { since } => self.since = since,
         }
     }
@@ -127,6 +132,7 @@ impl Folded {
             .chain(documents.map(|(key, value)| JournalEntry::Document { key, value: ByteBuf::from(value) }))
             .chain(marks.map(|((destination, lane), mark)| JournalEntry::Mark { destination, lane, mark }))
             .chain(given_up.map(|(lane, mark)| JournalEntry::GivenUp { lane, mark }))
+            .chain(self.consents.entries().into_iter().map(JournalEntry::Consent))
             .collect()
     }
 }
@@ -234,6 +240,16 @@ impl Journal {
 
     pub(crate) async fn give_up(&self, lane: Lane, incarnation: String, through: Seq) -> Result<(), Error> {
         self.append(JournalEntry::GivenUp { lane, mark: Mark { incarnation, through } }).await
+    }
+
+    /// Asks what was said of whose consent.
+    pub(crate) fn with_consents<T>(&self, ask: impl FnOnce(&consent::Kept) -> T) -> T {
+        ask(&self.folded().consents)
+    }
+
+    /// Durable on return.
+    pub(crate) async fn say_of_consents(&self, entry: consent::Entry) -> Result<(), Error> {
+        self.append(JournalEntry::Consent(entry)).await
     }
 
     /// A document by its key.

@@ -13,6 +13,7 @@ mod ages;
 mod anchor;
 mod broken;
 pub mod config;
+pub mod consent;
 mod cursor;
 mod delivery;
 mod error;
@@ -62,6 +63,7 @@ pub use trace::{Arrival, Decision, Fate, Outcome, Trace};
 
 use ages::Ages;
 use anchor::{Anchor, Board};
+use consent::Consents;
 use cursor::{Cursor, Cursors};
 use delivery::Delivery;
 use faults::Faults;
@@ -120,6 +122,7 @@ pub struct Handle {
     watched: Arc<Vec<Watched>>,
     feeds: Arc<HashMap<Slug, Feed>>,
     witnessed: Board,
+    consents: Consents,
     searching: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -152,7 +155,8 @@ impl<D: Destination + 'static> Pipeline<D> {
                 ages.push(Ages::load(lane, limit_s, &incarnation, spool.state())?);
             }
         }
-        let builder = Builder { gateway, spool, clock, profiles, feeds, held, journal, retention };
+        let consents = Consents::new(journal.clone(), Arc::clone(&spool), Arc::clone(&clock));
+        let builder = Builder { gateway, spool, clock, profiles, feeds, held, journal, consents, retention };
 
         if builder.spool.state().was_lost() {
             let detail = "it did not open, and is rebuilt from the logs and the landings".to_owned();
@@ -183,7 +187,7 @@ impl<D: Destination + 'static> Pipeline<D> {
         for route in routes {
             builder.add(route, &mut deliveries, &mut watched).await?;
         }
-        let Builder { spool, clock, feeds, held, journal, retention, .. } = builder;
+        let Builder { spool, clock, feeds, held, journal, consents, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
         let watched = Arc::new(watched);
         let indexer = Indexer::new(Arc::clone(&spool), RecordKeys::new(Arc::clone(&feeds)));
@@ -200,6 +204,7 @@ impl<D: Destination + 'static> Pipeline<D> {
             watched,
             feeds,
             witnessed,
+            consents,
             searching,
         };
         Ok(Self { deliveries, indexer, anchors, ages, handle })
@@ -277,6 +282,7 @@ struct Builder {
     feeds: Arc<HashMap<Slug, Feed>>,
     held: Held,
     journal: Journal,
+    consents: Consents,
     retention: Arc<Retention>,
 }
 
@@ -323,6 +329,7 @@ impl Builder {
             tokens: TokenKey::new(*self.spool.keys().derive(&format!("tokens/{name}")), TOKEN_EPOCH),
             keys: self.spool.keys().clone(),
             held: self.held.clone(),
+            consent: route.consent.map(|asked| consent::Gate { asked, consents: self.consents.clone() }),
             hl7_only: nature.hl7_only,
         });
         let gate = Arc::new(Gate::new());

@@ -1,4 +1,4 @@
-//! From a record to what one destination gets of it: addressed? routed? readable? its subject free? released?
+//! From a record to what one destination gets of it: addressed? routed? readable? agreed to? its subject free? released?
 //!
 //! A function of the record and of versioned inputs, so that a range can be replayed. What is doubtful is held;
 //! nothing is skipped without a reason.
@@ -14,6 +14,7 @@ use profile::Catalogue;
 use spool::{Keys, Payload};
 
 use crate::config::Feed;
+use crate::consent::{self, Verdict};
 use crate::held::{Held, Hold, Subject};
 
 /// What becomes of a record.
@@ -41,6 +42,8 @@ pub(crate) struct Shaper {
     pub(crate) tokens: TokenKey,
     pub(crate) keys: Keys,
     pub(crate) held: Held,
+    /// Where consent is asked for.
+    pub(crate) consent: Option<consent::Gate>,
     /// The destination takes HL7 v2 and nothing else.
     pub(crate) hl7_only: bool,
 }
@@ -54,21 +57,42 @@ impl Shaper {
         payload: Bytes,
         held_now: &mut HashSet<Subject>,
     ) -> Shaped {
-        let feed = match self.look(id, &envelope) {
+        let looked = self.look(id, &envelope);
+        let provenance = &envelope.provenance;
+        // What a record says of consent counts wherever it is routed; of a feed that is gone nothing can be read.
+        let listened = match (&self.consent, &looked, self.feeds.get(&provenance.feed)) {
+            (Some(gate), Look::Skip(_), Some(feed)) => Some((gate, feed)),
+            _ => None,
+        };
+        if let Some((gate, feed)) = listened {
+            let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
+            if let Ok(clinical) = self.decode(feed.charset, &payload, device.as_deref(), &envelope) {
+                gate.read(id, &envelope, &clinical, &feed.consent);
+            }
+        }
+        let feed = match looked {
             Look::At(feed) => feed,
             Look::Skip(reason) => return Shaped::Skip(reason),
             Look::Hold(why) => return Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload)),
         };
-        let provenance = &envelope.provenance;
         let device = profile::device_from_topics(&feed.device_topics, &provenance.channel);
         let clinical = match self.decode(feed.charset, &payload, device.as_deref(), &envelope) {
             Ok(clinical) => clinical,
             Err((reason, why)) => return Shaped::Hold(hold(id, reason, &why, None, envelope, payload)),
         };
+        let verdict = self
+            .consent
+            .as_ref()
+            .map_or(Verdict::Go, |gate| gate.read(id, &envelope, &clinical, &feed.consent));
         if let (Some(routes), Clinical::Hl7(message)) = (&feed.routes, &clinical)
             && !routes.leads(message, &self.destination)
         {
             return Shaped::Skip(Reason::NotRouted);
+        }
+        match verdict {
+            Verdict::Go => {}
+            Verdict::Withhold => return Shaped::Skip(Reason::ConsentWithdrawn),
+            Verdict::Hold(why) => return Shaped::Hold(hold(id, Reason::Held, why, None, envelope, payload)),
         }
         let subject = self.subject(&clinical, device.as_deref());
         if let Some(subject) = subject

@@ -2,6 +2,7 @@
 
 mod ages;
 mod anchor;
+mod consent;
 mod delivery;
 mod forgetful;
 mod held;

@@ -91,6 +91,7 @@ pub(crate) fn feeds() -> Vec<Feed> {
         routes: None,
         device_topics: Vec::new(),
         charset: None,
+        consent: pipeline::consent::Codes::default(),
     };
     FEEDS.iter().map(feed).collect()
 }
@@ -262,6 +263,7 @@ fn route(world: &Arc<World>, life: u32, name: &str, policy: &str, plan: &Plan) -
         policy,
         destination: Arc::new(Port { world: Arc::clone(world), life, name, remembers }),
         start: plan.start,
+        consent: None,
         batch: BatchLimits {
             records_max: plan.batch_records_max,
             linger: Duration::from_millis(50),

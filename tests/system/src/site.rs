@@ -71,6 +71,8 @@ pub struct Destination {
     pub start: String,
     /// Another port than the landing's: a network that fails.
     pub port: Option<u16>,
+    /// Lines of `[destination.consent]`.
+    pub consent: Option<String>,
 }
 
 impl Destination {
@@ -82,6 +84,7 @@ impl Destination {
             label: policy.to_owned(),
             start: "oldest".to_owned(),
             port: None,
+            consent: None,
         }
     }
 }
@@ -232,6 +235,9 @@ impl Site {
                 d.name, d.policy, d.start
             )
             .unwrap();
+            if let Some(consent) = &d.consent {
+                writeln!(text, "[destination.consent]\n{consent}").unwrap();
+            }
         }
         text
     }

@@ -67,7 +67,7 @@ pub fn codes(action: AuditAction) -> Codes {
         A::Claimed => of(ALERT, Some(USER_ATTRIBUTES), 'C', 0),
         A::SignedIn => of(AUTHENTICATION, Some(LOGIN), 'E', 0),
         A::SignInFailed => of(AUTHENTICATION, Some(LOGIN), 'E', 4),
-        A::RootKeyRotated => of(ALERT, Some(SECURITY), 'U', 0),
+        A::RootKeyRotated | A::ConsentChanged => of(ALERT, Some(SECURITY), 'U', 0),
         A::RootKeyEscrowed => of(ALERT, Some(SECURITY), 'C', 0),
         A::JournalFreed => of(ALERT, Some(RESTRICTED), 'D', 0),
         A::KeyEpochErased => of(ALERT, Some(SECURITY), 'D', 0),

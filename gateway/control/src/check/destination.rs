@@ -11,6 +11,9 @@ use toml::de::DeTable;
 use super::{BUILT_IN_POLICIES, Checker, Section, at, did_you_mean, list};
 use crate::document::{Destination, Feed, Gateway};
 
+/// How old a list of patients who refuse may be, in hours.
+const LIST_AGE_H: std::ops::RangeInclusive<u32> = 1..=8_760;
+
 impl Checker<'_> {
     #[expect(
         clippy::too_many_arguments,
@@ -55,6 +58,11 @@ impl Checker<'_> {
             if !(min..=max).contains(&value) {
                 self.error(within(&["batch", key]), format!("{key} is {min} to {max}"), None);
             }
+        }
+        let hours = destination.consent.as_ref().and_then(|consent| consent.list_age_h_max);
+        if hours.is_some_and(|hours| !LIST_AGE_H.contains(&hours)) {
+            let message = format!("list_age_h_max is {} to {}", LIST_AGE_H.start(), LIST_AGE_H.end());
+            self.error(within(&["consent", "list_age_h_max"]), message, None);
         }
         match (&destination.lakehouse, &destination.mllp) {
             (Some(lakehouse), None) => self.lakehouse(lakehouse, within, base, gateway),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod consent;
 mod deid;
 mod deid_text;
 mod faults;
@@ -48,6 +49,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
             print(&format!("{id} is on its way to {to} as {}\n", new.as_str().unwrap_or("?")))
         }),
         Command::Held(command) => runtime()?.block_on(held::held(command)),
+        Command::Consent(command) => runtime()?.block_on(consent::consent(command)),
         Command::Faults(asked) => runtime()?.block_on(faults::faults(asked)),
         Command::Search(asked) => runtime()?.block_on(search::search(asked)),
         Command::Spool(command) => spool::spool(command),

@@ -268,6 +268,7 @@ pub(super) fn feed(name: &str, destinations: Option<&[&str]>) -> Feed {
         routes: None,
         device_topics: vec!["ward/+/plx".into()],
         charset: None,
+        consent: consent::Codes::default(),
     }
 }
 
@@ -277,6 +278,7 @@ pub(super) fn route(name: &str, policy: &str, landing: &Arc<Landing>) -> Route<L
         policy: Arc::new(Policy::builtin(policy).unwrap()),
         destination: Arc::clone(landing),
         start: Start::Now,
+        consent: None,
         batch: BatchLimits { linger: Duration::from_millis(5), ..BatchLimits::default() },
     }
 }
