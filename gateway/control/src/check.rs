@@ -24,8 +24,8 @@ use toml::de::{DeTable, DeValue};
 
 use self::certificates::Shown;
 use crate::document::{
-    Audit, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, Operations,
-    PolicyFile, Syslog,
+    Audit, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document, FEEDS_MAX, Feed, Gateway, KEY_FILE,
+    Operations, PolicyFile,
 };
 use crate::finding::Finding;
 use crate::mistakes;
@@ -40,8 +40,6 @@ const CHECKPOINT_EVERY_S: std::ops::RangeInclusive<u64> = 1..=86_400;
 const AGE_S_WARN: u64 = 24 * 60 * 60;
 /// Policies that every gateway knows.
 const BUILT_IN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
-/// The root key's place in the data directory, where the document names none.
-const KEY_FILE: &str = "root.key";
 /// How alike two names must be for a "did you mean".
 const LIKENESS_MIN: f64 = 0.75;
 
@@ -504,34 +502,5 @@ fn resolve(document: &mut Document, base: &Path) {
     let fix = |path: &mut PathBuf| *path = base.join(&*path);
     fix(&mut document.gateway.data_dir);
     fix(&mut document.spool.key_file);
-    document.web.certificate.iter_mut().for_each(fix);
-    document.web.key.iter_mut().for_each(fix);
-    for policy in &mut document.policies {
-        fix(&mut policy.file);
-    }
-    for feed in &mut document.feeds {
-        if let Some(tls) = feed.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
-            tls.files_mut().for_each(fix);
-        }
-        feed.fhir.iter_mut().flat_map(|fhir| fhir.files_mut()).for_each(fix);
-        if let Some(mqtt) = &mut feed.mqtt {
-            let files = [&mut mqtt.password_file, &mut mqtt.ca, &mut mqtt.certificate, &mut mqtt.key];
-            files.into_iter().flatten().for_each(fix);
-        }
-    }
-    if let Some(Syslog { tls, .. }) = &mut document.audit.syslog {
-        fix(&mut tls.ca);
-        tls.certificate.iter_mut().chain(&mut tls.key).for_each(fix);
-    }
-    for destination in &mut document.destinations {
-        if let Some(lakehouse) = &mut destination.lakehouse {
-            fix(&mut lakehouse.ca);
-            fix(&mut lakehouse.certificate);
-            fix(&mut lakehouse.key);
-        }
-        if let Some(tls) = destination.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
-            fix(&mut tls.ca);
-            tls.certificate.iter_mut().chain(&mut tls.key).for_each(fix);
-        }
-    }
+    document.files_mut().into_iter().for_each(fix);
 }

@@ -1,7 +1,7 @@
 //! The document as it is written. Paths are relative to the file's folder.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{Lane, RecordId, Slug};
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Largest document, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// The root key in the data directory, where the document names no other.
+pub(crate) const KEY_FILE: &str = "root.key";
 /// Most feeds.
 pub const FEEDS_MAX: usize = 256;
 /// Most destinations.
@@ -42,6 +44,81 @@ pub struct Document {
     /// Policies of this site, beside the built-in `treatment`, `safe-harbor` and `limited-data-set`.
     #[serde(default, rename = "policy")]
     pub policies: Vec<PolicyFile>,
+}
+
+impl Document {
+    /// The files it names, but for the root key: what a gateway needs beside it to be the same again.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut copy = self.clone();
+        let mut files: Vec<PathBuf> = copy.files_mut().into_iter().map(|path| path.clone()).collect();
+        files.sort_unstable();
+        files.dedup();
+        files.retain(|path| *path != self.spool.key_file);
+        files
+    }
+
+    /// Every path but those of the data directory and the root key.
+    pub(crate) fn files_mut(&mut self) -> Vec<&mut PathBuf> {
+        let mut files: Vec<&mut PathBuf> = Vec::new();
+        files.extend(self.web.certificate.iter_mut().chain(&mut self.web.key));
+        files.extend(self.policies.iter_mut().map(|policy| &mut policy.file));
+        for feed in &mut self.feeds {
+            if let Some(tls) = feed.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
+                files.extend(tls.files_mut());
+            }
+            files.extend(feed.fhir.iter_mut().flat_map(|fhir| fhir.files_mut()));
+            if let Some(mqtt) = &mut feed.mqtt {
+                let named = [&mut mqtt.password_file, &mut mqtt.ca, &mut mqtt.certificate, &mut mqtt.key];
+                files.extend(named.into_iter().flatten());
+            }
+        }
+        if let Some(Syslog { tls, .. }) = &mut self.audit.syslog {
+            files.push(&mut tls.ca);
+            files.extend(tls.certificate.iter_mut().chain(&mut tls.key));
+        }
+        for destination in &mut self.destinations {
+            if let Some(lakehouse) = &mut destination.lakehouse {
+                files.extend([&mut lakehouse.ca, &mut lakehouse.certificate, &mut lakehouse.key]);
+            }
+            if let Some(tls) = destination.mllp.as_mut().and_then(|m| m.tls.as_mut()) {
+                files.push(&mut tls.ca);
+                files.extend(tls.certificate.iter_mut().chain(&mut tls.key));
+            }
+        }
+        files
+    }
+}
+
+/// What of a document must be known before anything else can be read: who the box is, where its data and its key are.
+#[derive(Debug, Clone)]
+pub struct Essentials {
+    /// The box.
+    pub gateway: Gateway,
+    /// Its logs.
+    pub spool: spool::Config,
+}
+
+impl Essentials {
+    /// Of a document whose other sections may name files that are not there yet. Relative paths are taken from `base`.
+    ///
+    /// # Errors
+    /// What is wrong with `[gateway]` or `[spool]`, for a person.
+    pub fn of(text: &str, base: &Path) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Sections {
+            gateway: Gateway,
+            #[serde(default)]
+            spool: spool::Config,
+        }
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+        let has_key = table.get("spool").is_some_and(|spool| spool.get("key_file").is_some());
+        let sections: Sections = table.try_into().map_err(|e: toml::de::Error| e.message().to_owned())?;
+        let Sections { mut gateway, mut spool } = sections;
+        gateway.data_dir = base.join(&gateway.data_dir);
+        spool.key_file = if has_key { base.join(&spool.key_file) } else { gateway.data_dir.join(KEY_FILE) };
+        spool.check().map_err(|error| error.to_string())?;
+        Ok(Self { gateway, spool })
+    }
 }
 
 /// The box itself.

@@ -18,7 +18,7 @@ mod tests;
 pub use check::{Checked, check, check_file};
 pub use document::{
     Audit, Batch, Consent, ConsentCodes, DESTINATIONS_MAX, DOCUMENT_BYTES_MAX, Destination, Document,
-    FEEDS_MAX, Feed, Gateway, Operations, PolicyFile, Start, Syslog, SyslogFormat,
+    Essentials, FEEDS_MAX, Feed, Gateway, Operations, PolicyFile, Start, Syslog, SyslogFormat,
 };
 pub use finding::{Finding, render};
 

@@ -14,6 +14,7 @@ mod feeds;
 mod logging;
 mod metrics;
 mod operations;
+mod pipe;
 mod product;
 mod simulate;
 mod syslog;

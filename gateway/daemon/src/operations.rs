@@ -16,18 +16,20 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use model::{AuditAction, AuditEvent, RecordId, Slug};
+use model::{AuditAction, AuditEvent, RecordId, Slug, codec};
 use pipeline::FaultQuery;
 use pipeline::consent::{Named, Word};
 use pipeline::search::Query;
 use serde_json::json;
 use spool::Protection;
+use spool::backup::Plan;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use web::Product;
 
-use crate::metrics;
 use crate::product::Gateway;
+use crate::{metrics, pipe};
 
 /// The socket's name in the data directory.
 pub(crate) const SOCKET: &str = "control.sock";
@@ -50,8 +52,13 @@ pub(crate) async fn serve(listener: TcpListener, gateway: Arc<Gateway>, stop: Ca
     within_drain(served.into_future(), &stop, "operations").await;
 }
 
-/// The CLI's way to the running gateway.
-pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>, stop: CancellationToken) {
+/// The CLI's way to the running gateway. A backup is made on the threads of what goes out: the intake comes first.
+pub(crate) async fn serve_control(
+    listener: UnixListener,
+    gateway: Arc<Gateway>,
+    outward: Handle,
+    stop: CancellationToken,
+) {
     let app = Router::new()
         .route("/status", get(status))
         .route("/claim-code", get(claim_code))
@@ -65,6 +72,13 @@ pub(crate) async fn serve_control(listener: UnixListener, gateway: Arc<Gateway>,
         .route("/held/{destination}/{id}/release", post(release))
         .route("/held/{destination}/{id}/dismiss", post(dismiss))
         .route("/replay/{destination}/{id}", post(replay))
+        .route(
+            "/backup",
+            post({
+                let stop = stop.clone();
+                async move |gateway: Shared, plan: Bytes| backup(gateway, plan, &outward, stop).await
+            }),
+        )
         .route("/keys", get(keys))
         .route("/keys/rotate", post(rotate_root_key))
         .route("/keys/erase/{epoch}", post(erase_key_epoch))
@@ -241,6 +255,44 @@ async fn dismiss(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Sl
 
 async fn replay(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Slug, RecordId)>) -> Response {
     answer(gateway.pipeline.replay(&destination, id, ACTOR).await)
+}
+
+/// The backup as it is made. Where making it fails, or the gateway stops, the answer breaks off.
+async fn backup(State(gateway): Shared, plan: Bytes, outward: &Handle, stop: CancellationToken) -> Response {
+    let plan: Plan = match codec::decode(&plan) {
+        Ok(plan) => plan,
+        Err(e) => return problem(StatusCode::BAD_REQUEST, &e.to_string()),
+    };
+    if plan.gateway != gateway.id {
+        return problem(
+            StatusCode::CONFLICT,
+            "the gateway that runs here has another id than the configuration",
+        );
+    }
+    let event = AuditEvent {
+        at: gateway.clock.now(),
+        actor: ACTOR.to_owned(),
+        action: AuditAction::BackupMade,
+        subject: gateway.id.to_string(),
+        detail: (if plan.with_backlog { "with the backlog" } else { "without the backlog" }).to_owned(),
+    };
+    if gateway.audited(event).await.is_err() {
+        return problem(StatusCode::SERVICE_UNAVAILABLE, "the audit log cannot be written");
+    }
+    let (mut pipe, body) = pipe::pipe(stop);
+    drop(outward.spawn_blocking(move || {
+        let now = gateway.clock.now();
+        let made = gateway.pipeline.spool().backup(&plan, now, &mut pipe);
+        let whole = made.map_err(|error| error.to_string()).and_then(|summary| {
+            pipe.finish().map_err(|error| error.to_string())?;
+            Ok(summary.id)
+        });
+        match whole {
+            Ok(backup) => tracing::info!(%backup, "a backup was made"),
+            Err(error) => tracing::error!(%error, "a backup could not be made"),
+        }
+    }));
+    ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response()
 }
 
 async fn keys(State(gateway): Shared) -> Response {

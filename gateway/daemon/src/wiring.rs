@@ -233,7 +233,12 @@ impl Built {
         pipeline_tasks.close();
         let page_tasks = TaskTracker::new();
         drop(page_tasks.spawn(operations::serve(operations, Arc::clone(&gateway), stop_pages.clone())));
-        drop(page_tasks.spawn(operations::serve_control(control, Arc::clone(&gateway), stop_pages.clone())));
+        drop(page_tasks.spawn(operations::serve_control(
+            control,
+            Arc::clone(&gateway),
+            outward.clone(),
+            stop_pages.clone(),
+        )));
         drop(page_tasks.spawn(web.run(stop_pages.clone())));
         // The first connection is made here, and belongs to the runtime that made it.
         drop(page_tasks.spawn_on(try_destinations(Arc::clone(&gateway), stop_pages.clone()), outward));

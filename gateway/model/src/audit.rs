@@ -62,6 +62,10 @@ pub enum AuditAction {
     ConsentChanged,
     /// The oldest entries of the audit log go: which, why, and who vouches for them.
     JournalFreed,
+    /// A backup was made.
+    BackupMade,
+    /// This box goes on from a backup.
+    Restored,
 }
 
 /// One entry of the audit log. Ids, counts and names of settings only: no PHI.

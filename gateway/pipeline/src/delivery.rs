@@ -198,10 +198,21 @@ impl<D: Destination> Delivery<D> {
         self.gate.succeeded();
         let mut reader = log.reader(self.cursor.seq.saturating_add(1));
         loop {
+            let end = self.last_of_name(&log);
+            if self.cursor.seq >= end {
+                // What it had under its former name is there; the rest goes out under its own.
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(()),
+                    opened = self.open(&log) => opened?,
+                }
+                reader = log.reader(self.cursor.seq.saturating_add(1));
+                continue;
+            }
             if !self.something_to_send(&durable, stop).await? {
                 return Ok(());
             }
-            let Some(built) = self.build(&log, &mut reader, stop).await? else { return Ok(()) };
+            let Some(built) = self.build(&log, &mut reader, end, stop).await? else { return Ok(()) };
             self.gauge.set_state(DeliveryState::Delivering, self.clock.now());
             let attempt = settled_of(&built.batch, None);
             let mut earlier = None;
@@ -268,17 +279,19 @@ impl<D: Destination> Delivery<D> {
         Ok(())
     }
 
-    /// Reads and shapes up to a full batch. `None` when told to stop with nothing begun.
+    /// Reads and shapes up to a full batch, nothing beyond `end`. `None` when told to stop with nothing begun.
     async fn build(
         &mut self,
         log: &Log,
         reader: &mut Reader,
+        end: Seq,
         stop: &CancellationToken,
     ) -> Result<Option<Built>, Broken> {
         if let Some(gate) = &self.shaper.consent {
             gate.consents.check_age(&gate.asked)?;
         }
         let first = self.cursor.seq.saturating_add(1);
+        let most = first.saturating_add(BATCH_SEQS_MAX - 1).min(end);
         let mut next = first;
         let mut releases: Vec<Release> = Vec::new();
         let mut skipped: Vec<Skip> = Vec::new();
@@ -293,14 +306,14 @@ impl<D: Destination> Delivery<D> {
             let full = releases.len() >= records_max
                 || bytes >= self.limits.bytes_max
                 || skipped.len() >= SKIP_RUNS_MAX
-                || next.saturating_sub(first) >= BATCH_SEQS_MAX;
+                || next > most;
             if full {
                 break;
             }
             let entry = match reader.next().await {
                 // Given up and freed; or sent again after the landing went back, and no longer kept.
                 Err(spool::Error::Freed { oldest }) => {
-                    let last = oldest.saturating_sub(1).min(first.saturating_add(BATCH_SEQS_MAX - 1));
+                    let last = oldest.saturating_sub(1).min(most);
                     if last > given_up {
                         let from = next.max(given_up.saturating_add(1));
                         self.audit(
@@ -334,7 +347,6 @@ impl<D: Destination> Delivery<D> {
             match entry {
                 Entry::Damaged { first: from, last } => {
                     let from = from.max(next);
-                    let most = first.saturating_add(BATCH_SEQS_MAX - 1);
                     if last.min(most) < from {
                         continue;
                     }
@@ -350,7 +362,6 @@ impl<D: Destination> Delivery<D> {
                 Entry::Erased { first: from, last } => {
                     // A landing that went back asks for what was erased when everybody had it.
                     let from = from.max(next);
-                    let most = first.saturating_add(BATCH_SEQS_MAX - 1);
                     if last.min(most) < from {
                         continue;
                     }

@@ -354,6 +354,7 @@ impl Builder {
             if cursor.incarnation != log.incarnation() {
                 // The log took another name: what is beyond its end is not in it any more.
                 cursor.seq = cursor.seq.min(durable);
+                cursor.unmet = cursor.unmet.map(|unmet| unmet.min(durable));
             }
             let marks = Marks::new(self.journal.clone(), name.clone(), lane);
             if let (false, Some(through)) = (nature.remembers, marks.through(&cursor.incarnation)) {

@@ -23,6 +23,11 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()>;
     /// Gives a file its final name, not yet durable.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Two names change places, not yet durable.
+    fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let flags = rustix::fs::RenameFlags::EXCHANGE;
+        Ok(rustix::fs::renameat_with(rustix::fs::CWD, one, rustix::fs::CWD, other, flags)?)
+    }
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Removes a file, not yet durable.

@@ -214,6 +214,12 @@ impl Epochs {
         self.state().ring.clone()
     }
 
+    /// The ring as it is, and the root key that it is wrapped under.
+    pub(crate) fn root_and_ring(&self) -> (RootKey, Ring) {
+        let state = self.state();
+        (state.root.clone(), state.ring.clone())
+    }
+
     /// Both copies, as they stand on the disk now; none is being written meanwhile.
     pub(crate) fn copies(&self) -> Result<[Copy; 2], Error> {
         let state = self.state();

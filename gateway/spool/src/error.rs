@@ -144,6 +144,20 @@ pub enum Error {
         /// What it needs.
         needs: &'static str,
     },
+    /// The operator must act: this is no backup or not a whole one, or nothing can be restored there. Nothing was changed.
+    #[error("{} {problem}", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: &'static str,
+    },
+    /// The operator must act: there is a spool where one was to be restored. Nothing was changed.
+    #[error("there is a spool in {} already; say --replace to put it aside", path.display())]
+    SpoolThere {
+        /// The spool.
+        path: PathBuf,
+    },
     /// The payload of this record is damaged on the disk; quarantine the record.
     #[error("record {seq} is damaged")]
     Damaged {

@@ -36,6 +36,7 @@
 //! **Reading order**: [`mod@format`], then `committer`, `index` and `recover` (what a crash leaves), `reader`,
 //! `keeper` (spares, freeing), [`keys`], `epochs`, `erase`, `state`, `sidecar` (the search index), `verify`.
 
+pub mod backup;
 mod cipher;
 mod committer;
 pub mod config;

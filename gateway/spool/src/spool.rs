@@ -26,7 +26,7 @@ use crate::{Config, Error, Keys, Log, RootKey, State, committer, keeper};
 
 const LOCK_FILE: &str = "lock";
 const LOGS_DIR: &str = "logs";
-const STATE_DIR: &str = "state";
+pub(crate) const STATE_DIR: &str = "state";
 
 /// The logs of a spool, as their directories are called; lanes first, most urgent first.
 pub(crate) const LOG_NAMES: [&str; LOGS] = ["urgent", "clinical", "bulk", "held", "journal"];
@@ -283,7 +283,7 @@ impl Drop for Spool {
     }
 }
 
-fn lock(dir: &Path, disk: &dyn Disk) -> Result<File, Error> {
+pub(crate) fn lock(dir: &Path, disk: &dyn Disk) -> Result<File, Error> {
     make_dir(disk, dir)?;
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new()

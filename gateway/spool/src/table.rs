@@ -168,6 +168,12 @@ impl Table {
         (closed, if newest.is_delivered(through) { 0 } else { newest.end })
     }
 
+    /// The segments from the first that may not go on, and the newest in any case.
+    pub(crate) fn needed_segments(&self, through: Seq) -> impl Iterator<Item = &Segment> {
+        let newest = self.segments.keys().next_back().copied();
+        self.segments.values().skip_while(move |s| Some(s.number) != newest && s.is_delivered(through))
+    }
+
     /// Bytes of the segments that would go if room were needed.
     pub(crate) fn freeable_bytes(&self, through: Seq) -> u64 {
         let but_the_newest = self.segments.len().saturating_sub(1);

@@ -1,6 +1,7 @@
 //! The log as a whole: what survives, what is refused, what is found.
 
 mod audit;
+mod backup;
 mod crashes;
 mod damage;
 mod faults;
@@ -10,6 +11,7 @@ pub(crate) mod nonces;
 mod objects;
 mod plain;
 mod pressure;
+mod restore;
 mod sidecar;
 mod support;
 mod tampering;

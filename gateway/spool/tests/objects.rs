@@ -1,11 +1,14 @@
-//! A very large object goes through the log in flat memory: in as a stream, out as a stream, and through
-//! `verify`. In a process of its own, because what is measured is the process. `cargo xtask torture` does it with 5 GB.
+//! A very large object goes through the log in flat memory: in as a stream, out as a stream, through `verify`, into a
+//! backup and back. In a process of its own, because what is measured is the process. `cargo xtask torture` does it with 5 GB.
 #![expect(clippy::unwrap_used, reason = "a test's helpers are tests, too")]
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use model::{Clock, Lane, Timestamp};
+use spool::backup::{Backup, Plan};
 use spool::{Config, Entry, RootKey, Spool};
 
 /// More than one table of chunks.
@@ -50,6 +53,25 @@ impl Pieces {
         *number = i.to_le_bytes();
         &self.0
     }
+}
+
+/// What the same bytes cost without anything: a copy of each file, synced.
+fn copied(from: &Path, to: &Path) -> Duration {
+    fs::create_dir_all(to).unwrap();
+    let files: Vec<PathBuf> = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    timed(|| {
+        for file in files {
+            let copy = to.join(file.file_name().unwrap());
+            fs::copy(&file, &copy).unwrap();
+            File::open(copy).unwrap().sync_all().unwrap();
+        }
+    })
+}
+
+fn timed(what: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    what();
+    begun.elapsed()
 }
 
 #[tokio::test]
@@ -97,12 +119,44 @@ async fn a_very_large_object_goes_through_in_flat_memory() {
     assert!(report.is_sound(), "{report:?}");
     let verified = peak();
 
+    let spool = open(dir.path());
+    let elsewhere = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (file, restored) = (elsewhere.path().join("b.backup"), elsewhere.path().join("box/spool"));
+    let plan = Plan {
+        gateway: "ward-3".parse().unwrap(),
+        version: "0.0.0".to_owned(),
+        with_backlog: true,
+        documents: Vec::new(),
+    };
+    let backing_up = timed(|| {
+        let mut out = File::create(&file).unwrap();
+        spool.backup(&plan, Timestamp::from_micros(0), &mut out).unwrap();
+        out.sync_all().unwrap();
+    });
+    spool.stop().await.unwrap();
+    let backup = Backup::open(&file, &keys(), None).unwrap();
+    let checking = timed(|| drop(backup.check().unwrap()));
+    let restoring = timed(|| drop(backup.restore(&restored, &config, Arc::new(Fixed), false).unwrap()));
+    let came_back = peak();
+    let copying = copied(&dir.path().join("logs/bulk"), &elsewhere.path().join("copy"));
+    let report = spool::verify(&restored, Some(&keys())).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+
     let growth = |now: u64| now - before;
     println!(
-        "{mib} MiB: resident memory grew by {} KiB while writing, {} while reading, {} while verifying",
+        "{mib} MiB: resident memory grew by {} KiB while writing, {} while reading, {} while verifying, {} with a backup and \
+         its restore",
         growth(written) >> 10,
         growth(read) >> 10,
-        growth(verified) >> 10
+        growth(verified) >> 10,
+        growth(came_back) >> 10
     );
-    assert!(growth(verified) < GROWTH_MAX, "{} bytes", growth(verified));
+    println!(
+        "copied and synced in {copying:?}; backed up in {backing_up:?} ({:.2} of that), checked in {checking:?} ({:.2}), \
+         restored in {restoring:?} ({:.2})",
+        backing_up.as_secs_f64() / copying.as_secs_f64(),
+        checking.as_secs_f64() / copying.as_secs_f64(),
+        restoring.as_secs_f64() / copying.as_secs_f64()
+    );
+    assert!(growth(came_back) < GROWTH_MAX, "{} bytes", growth(came_back));
 }

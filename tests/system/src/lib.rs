@@ -17,6 +17,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "real programs take real time")]
 
+pub mod disk;
 pub mod fixtures;
 pub mod hl7;
 pub mod http;

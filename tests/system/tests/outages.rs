@@ -4,13 +4,12 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     reason = "a test fails by panicking, with what it saw"
 )]
 
-use std::path::Path;
 use std::time::Duration;
 
+use system_tests::disk::SmallDisk;
 use system_tests::mllp::{self, Connection, Load};
 use system_tests::proxy::Proxy;
 use system_tests::site::{self, Site, backlog, days_from_now};
@@ -127,35 +126,6 @@ fn a_full_budget_refuses_until_there_is_room() {
     landing.stop();
     readers::accounted(&sent, &site.root("lake"), &[]);
     site.nothing_to_find();
-}
-
-/// A file system of a few megabytes.
-struct SmallDisk<'p>(&'p Path);
-
-impl<'p> SmallDisk<'p> {
-    fn mount(at: &'p Path, megabytes: u32) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let size = format!("size={megabytes}m,mode=0700");
-        let out = site::run(
-            Path::new("/usr/bin/env"),
-            &["mount", "-t", "tmpfs", "-o", &size, "tmpfs", at.to_str().unwrap()],
-            Path::new("/"),
-        );
-        if !out.status.success() {
-            eprintln!(
-                "note: only root can mount a small disk ({}); the budget's test runs",
-                site::shown(&out)
-            );
-            return None;
-        }
-        Some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        site::run(Path::new("/usr/bin/env"), &["umount", "-l", self.0.to_str().unwrap()], Path::new("/"));
-    }
 }
 
 #[test]

@@ -177,7 +177,8 @@ impl<'t> View<'t> {
         let proposed = request.proposed.get();
         let incarnation = track.incarnation_id(&request.incarnation);
         let current = self.current(track);
-        let holds = current.is_some() && self.read(&incarnation) == current;
+        let former = self.read(&incarnation);
+        let holds = current.is_some() && former == current;
         if let (true, Some(epoch)) = (holds && Some(proposed) <= current, current.and_then(StreamEpoch::new))
         {
             return Grant { epoch, watermark: self.watermark(&track.stream(epoch)), new: false };
@@ -189,9 +190,9 @@ impl<'t> View<'t> {
         };
         let epoch = StreamEpoch::new(least).unwrap_or(StreamEpoch::FIRST);
         let stream = track.stream(epoch);
-        // The same log under a later epoch: what was committed in the one it leaves counts, also where the log has not
-        // heard of it.
-        let left = current.filter(|_| holds).and_then(StreamEpoch::new).map(|e| track.stream(e));
+        // The same log under a later epoch: what was committed in the one it had last counts, also where the log has not
+        // heard of it, and where others have held the lane since.
+        let left = former.and_then(StreamEpoch::new).map(|e| track.stream(e));
         let carried = left.and_then(|left| Some((self.watermark(&left), self.committed_at(&left)?)));
         let watermark = request.resume_after.max(carried.map_or(0, |(watermark, _)| watermark));
         self.set(track.epoch_id(), epoch.get());
@@ -278,6 +279,10 @@ mod tests {
         assert_eq!(view.judge(&epoch(2), 8), Admission::Fenced { current: Some(5) });
         assert_eq!(view.judge(&epoch(5), 8), Admission::Next);
         assert_eq!(ask(&mut view, "b", 1, 4), 4, "of another log nobody knows");
+        view.advance(&epoch(6), 9, 2);
+        assert_eq!(ask(&mut view, "a", 5, 4), 7, "a log that comes back finds what it had");
+        assert_eq!(view.committed_at(&epoch(7)), Some(1), "and the batch with which it came there");
+        assert_eq!(ask(&mut view, "b", 1, 11), 11, "unless it knows better");
     }
 
     #[test]

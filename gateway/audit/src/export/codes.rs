@@ -73,6 +73,8 @@ pub fn codes(action: AuditAction) -> Codes {
         A::KeyEpochErased => of(ALERT, Some(SECURITY), 'D', 0),
         A::StateRebuilt | A::StoragePressure => of(APPLICATION, None, 'E', 4),
         A::RecordExpired => record(PATIENT_RECORD, 'D', 4),
+        A::BackupMade => of(EXPORT, None, 'R', 0),
+        A::Restored => of(ALERT, Some(RESTRICTED), 'U', 0),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod audit;
+mod backup;
 mod check;
 mod consent;
 mod deid;
@@ -12,6 +13,7 @@ mod hl7_fhir;
 mod hl7_parse;
 mod hl7_route;
 mod keys;
+mod restore;
 mod run;
 mod search;
 mod self_test;
@@ -28,7 +30,9 @@ use control::Checked;
 use hyper::Method;
 use model::Clock as _;
 
+pub(crate) use self::backup::HELP as BACKUP_HELP;
 pub(crate) use self::hl7_parse::HELP as HL7_PARSE_HELP;
+pub(crate) use self::restore::HELP as RESTORE_HELP;
 use crate::cli::{Command, Held};
 use crate::client::Client;
 use crate::clock::SystemClock;
@@ -54,6 +58,13 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         Command::Search(asked) => runtime()?.block_on(search::search(asked)),
         Command::Spool(command) => spool::spool(command),
         Command::Audit(command) => runtime()?.block_on(audit::audit(command)),
+        Command::Backup { config, to, without_backlog, json } => {
+            runtime()?.block_on(backup::backup(&config.config, &to, !without_backlog, json))
+        }
+        Command::Restore { config, from, key_file, check, replace, json } => {
+            let plan = restore::Plan { config: config.config, from, key_file, check, replace, json };
+            runtime()?.block_on(restore::restore(&plan))
+        }
         Command::Keys(command) => runtime()?.block_on(keys::keys(command)),
         Command::Hl7(command) => hl7::hl7(command),
         Command::Deid(command) => deid::deid(command),

@@ -20,10 +20,16 @@ impl<D: Destination> Delivery<D> {
             self.learn(log).await?;
         }
         for _ in 0..OPEN_ATTEMPTS_MAX {
-            if self.cursor.incarnation != log.incarnation() {
+            if self.is_renamed(log) && !self.goes_on_as_former(log) {
                 self.settle_former(log).await?;
             }
-            if self.journal.known_as(&self.name, self.lane).is_some_and(|known| known != log.incarnation()) {
+            let is_former = self.is_renamed(log);
+            if !is_former
+                && self
+                    .journal
+                    .known_as(&self.name, self.lane)
+                    .is_some_and(|known| known != log.incarnation())
+            {
                 // From here on the destination knows the log by this name, also where the cursor gets lost.
                 self.journal.met(&self.name, self.lane, log.incarnation()).await?;
             }
@@ -38,21 +44,19 @@ impl<D: Destination> Delivery<D> {
                 log.adopt_epoch(next)?;
             }
             let proposed = log.epoch();
-            let request =
-                EpochRequest { incarnation: log.incarnation(), proposed, resume_after: self.cursor.seq };
-            let grant = self.destination.open(self.lane, &request).await?;
+            let incarnation = self.cursor.incarnation.clone();
+            let request = EpochRequest { incarnation, proposed, resume_after: self.cursor.seq };
+            let mut grant = self.destination.open(self.lane, &request).await?;
             if grant.epoch > log.epoch() {
-                self.audit(
-                    AuditAction::EpochAdopted,
-                    format!("epoch {} instead of {proposed}", grant.epoch),
-                )?;
+                self.outranked(&grant, proposed)?;
                 log.adopt_epoch(grant.epoch)?;
             }
-            // Another destination may have renamed the log or raised the lane's epoch meanwhile: then ask again.
-            if request.incarnation != log.incarnation() {
+            if is_former {
+                self.cut_to_own(&mut grant);
+            } else if request.incarnation != log.incarnation() {
+                // Another destination may have renamed the log or raised the lane's epoch meanwhile: then ask again.
                 continue;
-            }
-            if grant.watermark > self.vouched {
+            } else if grant.watermark > self.vouched {
                 self.set_back(log, &request.incarnation, grant.watermark)?;
                 continue;
             }
@@ -68,9 +72,14 @@ impl<D: Destination> Delivery<D> {
                 continue;
             }
             self.reconcile(log, &grant).await?;
-            if self.cursor.unmet.is_some() || self.cursor.lost.is_some() {
+            if is_former && !self.goes_on_as_former(log) {
+                continue;
+            }
+            // Under the former name nothing beyond what the log had then is sent, however often it presents itself.
+            let unmet = self.cursor.unmet.filter(|_| is_former);
+            if self.cursor.unmet != unmet || self.cursor.lost.is_some() {
                 // Durable before anything is sent: from now on more than that can have been.
-                self.become_durably(Cursor { unmet: None, lost: None, ..self.cursor.clone() }).await?;
+                self.become_durably(Cursor { unmet, lost: None, ..self.cursor.clone() }).await?;
             }
             return Ok(());
         }
@@ -115,6 +124,46 @@ impl<D: Destination> Delivery<D> {
         Ok(())
     }
 
+    /// The log has another name than the one under which the destination knows it.
+    fn is_renamed(&self, log: &Log) -> bool {
+        self.cursor.incarnation != log.incarnation()
+    }
+
+    /// What the log had before it took its name goes out under the former one, to a destination that remembers: so that it
+    /// lands once also where another disk has it and goes on as the same log: the one that a backup was made of, or
+    /// another one restored from it.
+    pub(super) fn goes_on_as_former(&self, log: &Log) -> bool {
+        self.nature.remembers && self.is_renamed(log) && self.cursor.seq < self.vouched
+    }
+
+    /// The last number that may go out under the name that the log has for the destination.
+    pub(super) fn last_of_name(&self, log: &Log) -> Seq {
+        if self.is_renamed(log) { self.vouched } else { Seq::MAX }
+    }
+
+    /// What a former name came to beyond what this log had under it is not this log's.
+    fn cut_to_own(&self, grant: &mut EpochGrant) {
+        if grant.watermark > self.vouched {
+            grant.watermark = self.vouched;
+            grant.manifest_sha256 = None;
+        }
+    }
+
+    /// The landing has granted a later epoch than was asked for: somebody else had it.
+    fn outranked(&self, grant: &EpochGrant, proposed: StreamEpoch) -> Result<(), Broken> {
+        let mut detail = format!("epoch {} instead of {proposed}", grant.epoch);
+        // A log that has just taken its name comes after the one before it. One that was met under its name and is not the
+        // last any more has company.
+        if self.cursor.unmet.is_none() {
+            detail.push_str(": another disk delivers as this gateway since");
+            tracing::error!(destination = %self.name, lane = %self.lane, epoch = %grant.epoch,
+                "another disk delivers under this gateway's name: was one backup restored on two boxes, or does the old \
+                 box still run? Every record arrives once, but one of them must go");
+        }
+        self.audit(AuditAction::EpochAdopted, detail)?;
+        Ok(())
+    }
+
     /// The log has another name than the cursor: its end was lost, it was made anew, or the disk was set back. What
     /// was committed under the former name is settled first, as far as it is this log's.
     async fn settle_former(&mut self, log: &Log) -> Result<(), Broken> {
@@ -125,14 +174,15 @@ impl<D: Destination> Delivery<D> {
             resume_after: self.cursor.seq,
         };
         let mut grant = self.destination.open(self.lane, &request).await?;
-        if grant.watermark > self.vouched {
-            grant.watermark = self.vouched;
-            grant.manifest_sha256 = None;
-        }
+        self.cut_to_own(&mut grant);
         if grant.watermark > self.cursor.seq {
             self.reconcile(log, &grant).await?;
         }
-        Ok(self.become_durably(Cursor { incarnation: log.incarnation(), ..self.cursor.clone() }).await?)
+        // Under its new name nothing was sent yet.
+        let unmet = Some(self.vouched);
+        Ok(self
+            .become_durably(Cursor { incarnation: log.incarnation(), unmet, ..self.cursor.clone() })
+            .await?)
     }
 
     /// The landing's watermark is the truth about what is committed.

@@ -56,6 +56,8 @@ pub(super) struct Shelf {
     pub(super) rows: Vec<Released>,
     pub(super) ledger: Vec<(Lane, u64, Seq, Seq, Vec<Skip>, String)>,
     pub(super) faults: VecDeque<Fault>,
+    /// How far it had come in a lane under the name of a log that it knew before.
+    reached: BTreeMap<(Lane, String), Seq>,
     /// Remembers nothing, as an MLLP receiver, and takes HL7 alone.
     forgetful: bool,
     /// How often it was reached.
@@ -134,12 +136,17 @@ impl Destination for Landing {
             let (epoch, watermark) = (request.proposed, request.resume_after);
             return Ok(EpochGrant { epoch, watermark, manifest_sha256: None });
         }
+        let shelf = &mut *shelf;
         let stream = shelf.streams.entry(lane).or_default();
         let same = stream.incarnation == request.incarnation;
         let proposed = request.proposed.get();
         let granted = if same { proposed.max(stream.epoch) } else { proposed.max(stream.epoch + 1) };
         if !same || granted > stream.epoch {
-            let left = if same && stream.manifest.is_some() { stream.watermark } else { 0 };
+            // What this log has had committed, whoever has held the lane since.
+            if stream.manifest.is_some() {
+                shelf.reached.insert((lane, stream.incarnation.clone()), stream.watermark);
+            }
+            let left = shelf.reached.get(&(lane, request.incarnation.clone())).copied().unwrap_or(0);
             *stream = Stream {
                 epoch: granted,
                 incarnation: request.incarnation.clone(),

@@ -40,6 +40,7 @@ use crate::locked::{Locked, SECRET_BYTES};
 pub(crate) use file::KeyFile;
 pub use file::write_private;
 use provider::Protection;
+pub(crate) use wrapped::Wrapped;
 
 const SALT: &[u8] = b"wardgate spool root 1";
 
@@ -134,6 +135,13 @@ impl RootKey {
     fn with(mut self, file: KeyFile, next: Option<Self>) -> Self {
         self.file = Some(file);
         self.next = next.map(Arc::new);
+        self
+    }
+
+    /// The same, of no file: opening a spool with it leaves the key file, and the next one beside it, as they are.
+    pub(crate) fn of_no_file(mut self) -> Self {
+        self.file = None;
+        self.next = None;
         self
     }
 

@@ -39,7 +39,7 @@ use crate::locked::SECRET_BYTES;
 const MAGIC: [u8; 8] = *b"WGring\0\x01";
 const ENTRIES_AT: usize = 256;
 const ENTRY_BYTES: usize = 80;
-const RING_BYTES: usize = 81_920;
+pub(crate) const RING_BYTES: usize = 81_920;
 const MAC_AT: usize = RING_BYTES - 36;
 /// Most epochs whose keys are kept: one a day makes more than two and a half years of backlog.
 pub(crate) const EPOCHS_MAX: usize = 1020;
@@ -103,8 +103,12 @@ impl Ring {
     }
 
     pub(crate) fn base(&self, root: &RootKey) -> Result<Keys, Error> {
-        let mut base = self.base.open(&root.ring_wrap(), &base_aad(self.id)).ok_or(WRAPPING_FAILED)?;
-        Keys::new(&mut base)
+        base_of(&self.base, self.id, root).ok_or(WRAPPING_FAILED)?
+    }
+
+    /// The base key, wrapped.
+    pub(crate) const fn wrapped_base(&self) -> &Wrapped {
+        &self.base
     }
 
     pub(crate) fn entry(&self, number: u64) -> Option<&Entry> {
@@ -149,7 +153,8 @@ impl Ring {
         Ok(ring)
     }
 
-    fn encode(&self, root: &RootKey) -> Vec<u8> {
+    /// One copy, as it stands on the disk.
+    pub(crate) fn encode(&self, root: &RootKey) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(RING_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -177,7 +182,7 @@ impl Ring {
     }
 
     /// Without a root key, the MAC is not checked.
-    fn decode(bytes: &[u8], root: Option<&RootKey>) -> Copy {
+    pub(crate) fn decode(bytes: &[u8], root: Option<&RootKey>) -> Copy {
         if bytes.len() != RING_BYTES || !crc_is_right(bytes) {
             return Copy::Rot;
         }
@@ -257,7 +262,7 @@ impl Ring {
     }
 }
 
-fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     if file.metadata()?.len() != RING_BYTES as u64 {
         disk.allocate(&file, RING_BYTES as u64)?;
@@ -271,6 +276,12 @@ fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 fn push_wrapped(bytes: &mut Vec<u8>, wrapped: &Wrapped) {
     bytes.extend_from_slice(&wrapped.nonce);
     bytes.extend_from_slice(&wrapped.sealed);
+}
+
+/// A ring's base key, unwrapped. `None`: under another root key, of another ring, or changed.
+pub(crate) fn base_of(base: &Wrapped, ring: KeyId, root: &RootKey) -> Option<Result<Keys, Error>> {
+    let mut base = base.open(&root.ring_wrap(), &base_aad(ring))?;
+    Some(Keys::new(&mut base))
 }
 
 fn base_aad(ring: KeyId) -> Vec<u8> {

@@ -283,6 +283,37 @@ impl State {
         pairs(&*self.0.shelf, &full, &start, limit)
     }
 
+    /// Shows every key, with the byte that names its table, and its value, until the first error: for a backup.
+    pub(crate) fn every_pair(
+        &self,
+        mut see: impl FnMut(&[u8], &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut seen = Ok(());
+        self.0.shelf.walk(&[], &mut |key, value| {
+            if Table::of(key).is_some() {
+                seen = see(key, value);
+            }
+            seen.is_ok()
+        })?;
+        seen
+    }
+
+    /// Puts back what [`Self::every_pair`] showed; keys of no table are left out.
+    pub(crate) fn put_back(&self, pairs: impl IntoIterator<Item = Pair>) -> Result<(), Error> {
+        let mut batch = WriteBatch::default();
+        for (key, value) in pairs {
+            if let (Some(table), Some(rest)) = (Table::of(&key), key.get(1..)) {
+                batch.put(table, rest, &value);
+            }
+        }
+        self.write(batch)
+    }
+
+    /// [`Self::sync`] for a thread that may block and has the store to itself.
+    pub(crate) fn sync_blocking(&self) -> Result<(), Error> {
+        self.0.barrier()
+    }
+
     /// How many keys a table has.
     pub fn len(&self, table: Table) -> u64 {
         *self.0.counts().of(table)

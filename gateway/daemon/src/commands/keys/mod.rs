@@ -322,6 +322,20 @@ async fn escrow(place: &Place, out: &Path, to: &EscrowTo, as_json: bool) -> anyh
     ))
 }
 
+/// The root key of a recovery copy, or of a key file.
+pub(super) async fn of_copy(from: &Path) -> anyhow::Result<RootKey> {
+    let text = std::fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
+    Ok(match serde_json::from_slice::<CloudCopy>(&text) {
+        Ok(copy) if copy.wardgate_recovery == CLOUD_COPY_VERSION => {
+            let sealed = kms::unbase64(&copy.sealed).context("the recovery copy is damaged")?;
+            let mut secret = copy.kms.decrypt(&sealed, &copy.key, SystemClock.now()).await?;
+            RootKey::new(&mut secret)?
+        }
+        Ok(copy) => bail!("{} is a recovery copy of version {}", from.display(), copy.wardgate_recovery),
+        Err(_) => RootKey::from_file(from, false)?,
+    })
+}
+
 async fn recover(place: &Place, from: &Path, protect: &Protect, as_json: bool) -> anyhow::Result<()> {
     let protection = protection(protect)?.unwrap_or_default();
     if place.key_file.exists() {
@@ -330,16 +344,7 @@ async fn recover(place: &Place, from: &Path, protect: &Protect, as_json: bool) -
             place.key_file.display()
         );
     }
-    let text = std::fs::read(from).with_context(|| format!("{} cannot be read", from.display()))?;
-    let root = match serde_json::from_slice::<CloudCopy>(&text) {
-        Ok(copy) if copy.wardgate_recovery == CLOUD_COPY_VERSION => {
-            let sealed = kms::unbase64(&copy.sealed).context("the recovery copy is damaged")?;
-            let mut secret = copy.kms.decrypt(&sealed, &copy.key, SystemClock.now()).await?;
-            RootKey::new(&mut secret)?
-        }
-        Ok(copy) => bail!("{} is a recovery copy of version {}", from.display(), copy.wardgate_recovery),
-        Err(_) => RootKey::from_file(from, false)?,
-    };
+    let root = of_copy(from).await?;
     // Before anything is written: it must be the right one.
     ::spool::key_status(&place.spool, &root)?;
     root.write_new(&place.key_file, &protection)?;
