@@ -73,6 +73,8 @@ pub(crate) struct Delivery<D> {
     /// Nothing after this number can have been sent: the log's end at the first start since it last met the
     /// destination, or the end of the last batch.
     pub(crate) vouched: Seq,
+    /// Before the first number that cannot be read here: another disk of the log's former name may have it.
+    pub(crate) whole_through: Seq,
     pub(crate) cursors: Cursors,
     pub(crate) cursor: Cursor,
     pub(crate) gauge: Arc<Gauge>,
@@ -197,7 +199,7 @@ impl<D: Destination> Delivery<D> {
         }
         self.gate.succeeded();
         let mut reader = log.reader(self.cursor.seq.saturating_add(1));
-        loop {
+        while !stop.is_cancelled() {
             let end = self.last_of_name(&log);
             if self.cursor.seq >= end {
                 // What it had under its former name is there; the rest goes out under its own.
@@ -212,7 +214,8 @@ impl<D: Destination> Delivery<D> {
             if !self.something_to_send(&durable, stop).await? {
                 return Ok(());
             }
-            let Some(built) = self.build(&log, &mut reader, end, stop).await? else { return Ok(()) };
+            // Told to stop, or to go on under its own name.
+            let Some(built) = self.build(&log, &mut reader, end, stop).await? else { continue };
             self.gauge.set_state(DeliveryState::Delivering, self.clock.now());
             let attempt = settled_of(&built.batch, None);
             let mut earlier = None;
@@ -240,10 +243,8 @@ impl<D: Destination> Delivery<D> {
                 () = async { stop.cancelled().await; tokio::time::sleep(self.nature.stop_grace).await } => return Ok(()),
             };
             self.settle(&log, &built, earlier, &committed).await?;
-            if stop.is_cancelled() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     /// Waits until the log has more than the cursor; not so when told to stop.
@@ -279,7 +280,8 @@ impl<D: Destination> Delivery<D> {
         Ok(())
     }
 
-    /// Reads and shapes up to a full batch, nothing beyond `end`. `None` when told to stop with nothing begun.
+    /// Reads and shapes up to a full batch, nothing beyond `end`. `None` when told to stop with nothing begun, and where the
+    /// first that is to go out under the log's former name cannot be read.
     async fn build(
         &mut self,
         log: &Log,
@@ -350,6 +352,10 @@ impl<D: Destination> Delivery<D> {
                     if last.min(most) < from {
                         continue;
                     }
+                    if end != Seq::MAX {
+                        self.whole_through = from.saturating_sub(1);
+                        break;
+                    }
                     if last > most {
                         // The rest of it is met again by the next batch.
                         *reader = log.reader(most.saturating_add(1));
@@ -403,6 +409,10 @@ impl<D: Destination> Delivery<D> {
                         }
                     };
                     match shaped {
+                        Shaped::Skip(Reason::Quarantined) if end != Seq::MAX => {
+                            self.whole_through = record.seq.saturating_sub(1);
+                            break;
+                        }
                         Shaped::Release(release) => releases.push(release),
                         Shaped::Skip(reason) => skip(&mut skipped, record.seq, record.seq, reason),
                         Shaped::Hold(hold) => {
@@ -418,6 +428,9 @@ impl<D: Destination> Delivery<D> {
             if burst % SHAPE_BURST == 0 {
                 tokio::task::yield_now().await;
             }
+        }
+        if next == first {
+            return Ok(None);
         }
         self.finish(first, next, releases, skipped, holds).await.map(Some)
     }

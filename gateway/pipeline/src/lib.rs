@@ -383,6 +383,7 @@ impl Builder {
                 limits: route.batch,
                 began_after,
                 vouched,
+                whole_through: model::Seq::MAX,
                 cursors,
                 cursor,
                 gauge,

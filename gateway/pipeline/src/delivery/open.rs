@@ -131,14 +131,17 @@ impl<D: Destination> Delivery<D> {
 
     /// What the log had before it took its name goes out under the former one, to a destination that remembers: so that it
     /// lands once also where another disk has it and goes on as the same log: the one that a backup was made of, or
-    /// another one restored from it.
+    /// another one restored from it. From the first number on that cannot be read here that is over: the other disk, if there
+    /// is one, may have it, and must not be told that it was settled.
     pub(super) fn goes_on_as_former(&self, log: &Log) -> bool {
-        self.nature.remembers && self.is_renamed(log) && self.cursor.seq < self.vouched
+        self.nature.remembers
+            && self.is_renamed(log)
+            && self.cursor.seq < self.vouched.min(self.whole_through)
     }
 
     /// The last number that may go out under the name that the log has for the destination.
     pub(super) fn last_of_name(&self, log: &Log) -> Seq {
-        if self.is_renamed(log) { self.vouched } else { Seq::MAX }
+        if self.is_renamed(log) { self.vouched.min(self.whole_through) } else { Seq::MAX }
     }
 
     /// What a former name came to beyond what this log had under it is not this log's.
@@ -178,6 +181,7 @@ impl<D: Destination> Delivery<D> {
         if grant.watermark > self.cursor.seq {
             self.reconcile(log, &grant).await?;
         }
+        self.whole_through = Seq::MAX;
         // Under its new name nothing was sent yet.
         let unmet = Some(self.vouched);
         Ok(self

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{AuditAction, Clock, Timestamp};
+use model::{AuditAction, Clock, Reason, Timestamp};
 use spool::RootKey;
 use spool::backup::{Backup, Plan};
 use spool::{AuditReader, AuditStep};
@@ -21,13 +21,9 @@ impl Clock for Still {
     }
 }
 
-fn back_up(gateway: &TestBox, to: &Path) {
-    let plan = Plan {
-        gateway: slug("ward-3"),
-        version: "0.0.0".to_owned(),
-        with_backlog: true,
-        documents: Vec::new(),
-    };
+fn back_up(gateway: &TestBox, to: &Path, with_backlog: bool) {
+    let plan =
+        Plan { gateway: slug("ward-3"), version: "0.0.0".to_owned(), with_backlog, documents: Vec::new() };
     let mut file = fs::File::create(to).unwrap();
     gateway.handle.spool().backup(&plan, Still.now(), &mut file).unwrap();
 }
@@ -79,7 +75,7 @@ async fn one_backup_on_two_boxes_and_the_old_box_deliver_each_record_once() {
         old.hl7("MRN1", &format!("C{n}")).await;
     }
     let backup = elsewhere.path().join("box.backup");
-    back_up(&old, &backup);
+    back_up(&old, &backup, true);
     old.stop().await;
     for landing in [&lake, &second] {
         landing.0.lock().unwrap().faults.clear();
@@ -133,7 +129,7 @@ async fn two_boxes_at_once_on_one_backlog_deliver_it_once() {
         old.hl7("MRN1", &format!("C{n}")).await;
     }
     let backup = elsewhere.path().join("box.backup");
-    back_up(&old, &backup);
+    back_up(&old, &backup, true);
     old.stop().await;
     for landing in [&lake, &second] {
         let mut shelf = landing.0.lock().unwrap();
@@ -160,4 +156,44 @@ async fn two_boxes_at_once_on_one_backlog_deliver_it_once() {
     }
     one.stop().await;
     other.stop().await;
+}
+
+/// What the restored box cannot read is a skip of its own; the old one, switched on again, delivers it after all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restored_box_has_not_is_not_settled_for_the_box_that_has_it() {
+    let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (lake, second) = (Arc::<Landing>::default(), Arc::<Landing>::default());
+    let old = start(dir.path(), &lake, &second).await;
+    old.hl7("MRN1", "C1").await;
+    old.idle().await;
+    for _ in 0..10_000 {
+        lake.fault(Fault::Away);
+        second.fault(Fault::Away);
+    }
+    for n in 2..=4 {
+        old.hl7("MRN1", &format!("C{n}")).await;
+    }
+    let backup = elsewhere.path().join("box.backup");
+    back_up(&old, &backup, false);
+    old.stop().await;
+    for landing in [&lake, &second] {
+        landing.0.lock().unwrap().faults.clear();
+    }
+    let one = restore(&backup, &dir.path().join("root.key"));
+    let one = start(one.path(), &lake, &second).await;
+    one.hl7("MRN2", "C5").await;
+    one.idle().await;
+    one.stop().await;
+    for landing in [&lake, &second] {
+        assert_eq!(landing.skips(), [2, 3, 4].map(|n| (n, Reason::Quarantined)));
+    }
+    let old = start(dir.path(), &lake, &second).await;
+    old.idle().await;
+    old.stop().await;
+    for landing in [&lake, &second] {
+        landing.audit();
+        let sent = [(1, 1), (2, 5), (1, 2), (1, 3), (1, 4)];
+        let sent = sent.map(|(mrn, n)| message(&format!("MRN{mrn}"), &format!("C{n}")));
+        assert_eq!(landing.payloads(), sent, "each once");
+    }
 }
