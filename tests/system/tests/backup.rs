@@ -225,7 +225,14 @@ fn whatever_is_wrong_is_said_and_nothing_is_changed() {
     let said = expect(&site, &[&RESTORE[..], &["--replace"]].concat(), 1);
     assert!(said.contains("in use by another process"), "{said}");
     gateway.stop();
-    let before = content(&site.data().join("spool"));
+    // What root would write there the gateway's user could not open.
+    let place = site.data().join("spool");
+    if std::os::unix::fs::chown(&place, Some(1234), None).is_ok() {
+        let said = expect(&site, &["backup", "--config", "gateway.toml", "--to", "other.backup"], 1);
+        assert!(said.contains("belongs to user 1234"), "{said}");
+        std::os::unix::fs::chown(&place, Some(0), None).unwrap();
+    }
+    let before = content(&place);
     let said = expect(&site, &RESTORE, 1);
     assert!(said.contains("--replace"), "{said}");
 

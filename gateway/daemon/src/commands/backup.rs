@@ -293,6 +293,15 @@ fn without_gateway(document: &Configuration, plan: &Plan, out: &mut dyn Write) -
     if !Spool::is_begun(&dir) {
         bail!("there is no spool in {}", dir.display());
     }
+    // What root writes there the gateway's user could not open any more.
+    let owner = fs::metadata(&dir)?.uid();
+    if rustix::process::geteuid().is_root() && owner != 0 {
+        bail!(
+            "the gateway does not run, and {} belongs to user {owner}: make the backup as that user, with --to - where \
+             only you may write the file, or start the gateway",
+            dir.display()
+        );
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let root = RootKey::from_file(&document.spool.key_file, false)?;
     let spool = Spool::open(&dir, &document.spool, root, &plan.gateway, Arc::clone(&clock))?;

@@ -3,15 +3,18 @@
 //! The new spool is made whole in a folder beside the old one and takes its name at the very end, in one step of the
 //! file system. Until then a restore that stops anywhere has changed nothing; the next one clears its folder away.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{AuditAction, AuditEvent, Clock, Slug};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use serde::Serialize;
 use serde_bytes::ByteBuf;
 
@@ -425,37 +428,48 @@ fn clear(disk: &dyn Disk, home: &Path, dir: &Path, staging: &Path) -> Result<(),
 /// The last look at a spool before it takes its place. All of it is durable, whoever wrote it and when; and who restores
 /// as root leaves a spool that the gateway's user can open: it belongs to whom its folder belongs to.
 fn settle(disk: &dyn Disk, spool: &Path, home: &Path) -> Result<(), Error> {
-    let failed = |what, path: &Path| {
-        let path = path.to_owned();
-        move |e| Error::io(what, &path, e)
-    };
-    let about = |path: &Path| fs::metadata(path).map_err(failed("inspect", path));
+    let about = |path: &Path| fs::metadata(path).map_err(|e| Error::io("inspect", path, e));
     let (of, by) = (about(home)?, about(spool)?);
-    let owner = (of.uid(), of.gid());
-    let is_given = owner != (by.uid(), by.gid()) && rustix::process::geteuid().is_root();
-    let give = |path: &Path| {
-        if is_given {
-            chown(path, Some(owner.0), Some(owner.1)).map_err(failed("give away", path))?;
+    let is_given = of.uid() != by.uid() || of.gid() != by.gid();
+    let owner = (is_given && rustix::process::geteuid().is_root()).then(|| (of.uid(), of.gid()));
+    let folder = rustix::fs::open(spool, OFlags::DIRECTORY | OPENED, Mode::empty());
+    settle_folder(disk, folder.map_err(|e| Error::io("open", spool, e.into()))?, spool, owner)
+}
+
+const OPENED: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Never through a link, and the folder last: until then nobody but us can put anything into it, and nothing of others is
+/// given away by mistake.
+fn settle_folder(
+    disk: &dyn Disk,
+    folder: OwnedFd,
+    path: &Path,
+    owner: Option<(u32, u32)>,
+) -> Result<(), Error> {
+    let failed = |what, path: &Path, e| Error::io(what, path, e);
+    for entry in rustix::fs::Dir::read_from(&folder).map_err(|e| failed("list", path, e.into()))? {
+        let entry = entry.map_err(|e| failed("list", path, e.into()))?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
         }
-        Ok(())
-    };
-    let mut folders = vec![spool.to_owned()];
-    while let Some(folder) = folders.pop() {
-        give(&folder)?;
-        for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
-            let entry = entry.map_err(failed("list", &folder))?;
-            let path = entry.path();
-            if entry.file_type().map_err(failed("inspect", &path))?.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            give(&path)?;
-            let file = File::open(&path).map_err(failed("open", &path))?;
-            disk.sync_data(&file).map_err(failed("sync", &path))?;
+        let path = path.join(name);
+        let opened = rustix::fs::openat(&folder, name, OPENED, Mode::empty());
+        let file = File::from(opened.map_err(|e| failed("open", &path, e.into()))?);
+        if file.metadata().map_err(|e| failed("inspect", &path, e))?.is_dir() {
+            settle_folder(disk, file.into(), &path, owner)?;
+            continue;
         }
-        disk.sync_dir(&folder).map_err(failed("sync", &folder))?;
+        give(&file, &path, owner)?;
+        disk.sync_data(&file).map_err(|e| failed("sync", &path, e))?;
     }
-    Ok(())
+    disk.sync_dir(path).map_err(|e| failed("sync", path, e))?;
+    give(&folder, path, owner)
+}
+
+fn give(file: impl AsFd, path: &Path, owner: Option<(u32, u32)>) -> Result<(), Error> {
+    let Some((user, group)) = owner else { return Ok(()) };
+    fchown(file, Some(user), Some(group)).map_err(|e| Error::io("give away", path, e))
 }
 
 fn device(path: &Path) -> Result<u64, Error> {
