@@ -10,6 +10,7 @@
 //! | `test` | everything that a change must pass; `.ci/run` calls it |
 //! | `torture` | the long programmes |
 //! | `bench` | figures with their spread |
+//! | `train` | the weights of the text engine's tagger, made again |
 //! | `cross` | an aarch64 binary that passes its self-test under qemu-user |
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 #![allow(clippy::disallowed_methods, reason = "it measures and waits in real time; nothing simulates it")]
@@ -30,6 +31,7 @@ mod site;
 mod stages;
 mod stop;
 mod torture;
+mod train;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,8 @@ enum Command {
     Torture(torture::Args),
     /// Measures throughput, latency, memory and binary size; release build
     Bench(bench::Args),
+    /// Makes the weights of the text engine's tagger again from the corpus
+    Train(train::Args),
     /// Builds `wardgate` for aarch64 and runs its self-test under qemu-user
     Cross(cross::Args),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Command::Test(args) => stages::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Train(args) => train::run(&args),
         Command::Cross(args) => cross::run(&args),
     };
     match result {

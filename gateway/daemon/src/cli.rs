@@ -419,7 +419,7 @@ pub(crate) struct TextFilter {
     /// The places that were found, instead of the text without them.
     #[arg(long)]
     pub(crate) spans: bool,
-    /// A text a line: {"id":…,"text":…} in, the same with "spans" out; offsets count characters.
+    /// A text a line, as with --format text: {"text":…} in, the same with "spans" out; offsets count characters.
     #[arg(long)]
     pub(crate) json_lines: bool,
 }
@@ -434,7 +434,7 @@ pub(crate) enum Deid {
         /// What comes in.
         #[arg(value_enum, value_name = "FORMAT", required_unless_present = "format")]
         input: Option<FilterFormat>,
-        /// The same as FORMAT.
+        /// The same as FORMAT; `--format text` reads and writes JSON lines unless it is told otherwise.
         #[arg(long, value_enum, conflicts_with = "input")]
         format: Option<FilterFormat>,
         #[command(flatten)]

@@ -77,13 +77,13 @@ def scrubbed(program, documents):
     """The spans of each document by its id, and the processor time of it."""
     lines = "".join(json.dumps({"id": one.id, "text": one.text}) + "\n" for one in documents)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    ran = subprocess.run([program, "deid", "run", "text", "--policy", "safe-harbor", "--json-lines"], input=lines,
+    ran = subprocess.run([program, "deid", "run", "--policy", "safe-harbor", "--format", "text"], input=lines,
                          capture_output=True, text=True, check=False)
     seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
     found = {}
     for line in ran.stdout.splitlines():
         value = json.loads(line)
-        found[value["id"]] = [(span["start"], span["end"]) for span in value["spans"]]
+        found[value["id"]] = [(span["begin"], span["end"]) for span in value["spans"]]
     if len(found) != len(documents):
         sys.exit(f"{len(found)} of {len(documents)} documents were answered: {ran.stderr.strip()}")
     return found, seconds

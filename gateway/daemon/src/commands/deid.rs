@@ -22,7 +22,11 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     let Deid::Run { policy, input, format, text, report, key_file } = command;
     let policy = load(&policy)?;
     match input.or(format) {
-        Some(FilterFormat::Text) => return super::deid_text::run(&policy, &text),
+        Some(FilterFormat::Text) => {
+            let mut text = text;
+            text.json_lines |= input.is_none() && !text.spans;
+            return super::deid_text::run(&policy, &text);
+        }
         Some(FilterFormat::Hl7) | None => {}
     }
     let key = token_key(key_file.as_deref())?;

@@ -18,10 +18,10 @@ use crate::exit;
 /// Longest line of JSON, in bytes: a text of which every byte is escaped, and what stands around it.
 const LINE_BYTES_MAX: usize = 6 * TEXT_BYTES_MAX + 4096;
 
-/// A line of `--json-lines`.
+/// A line of JSON. What is called `id` comes out again.
 #[derive(Deserialize)]
 struct Document {
-    id: Value,
+    id: Option<Value>,
     text: String,
 }
 
@@ -61,10 +61,10 @@ pub(super) fn run(policy: &Policy, asked: &TextFilter) -> anyhow::Result<()> {
             }
             // The error of the parser may quote the text.
             let Document { id, text } = serde_json::from_str(&line)
-                .map_err(|e| anyhow!("line {number}, column {}: not {{\"id\":…,\"text\":…}}", e.column()))?;
+                .map_err(|e| anyhow!("line {number}, column {}: not {{\"text\":…}}", e.column()))?;
             let filtered = filter.filter(&text);
             held += usize::from(filtered.text.is_err());
-            writeln!(out, "{}", filtered.to_json(&id, &text))?;
+            writeln!(out, "{}", filtered.to_json(id, &text))?;
         }
     } else {
         let mut text = String::new();
@@ -99,12 +99,16 @@ impl Filter {
 }
 
 impl Filtered {
-    fn to_json(&self, id: &Value, source: &str) -> Value {
-        let spans = listed(&self.spans, source);
-        match &self.text {
-            Ok(text) => json!({ "id": id, "text": text, "spans": spans }),
-            Err(hit) => json!({ "id": id, "text": "", "spans": spans, "held": hit.kind.as_str() }),
+    fn to_json(&self, id: Option<Value>, source: &str) -> Value {
+        let mut line = serde_json::Map::new();
+        line.extend(id.map(|id| ("id".to_owned(), id)));
+        let text = self.text.as_deref().unwrap_or_default();
+        line.insert("text".to_owned(), text.into());
+        line.insert("spans".to_owned(), listed(&self.spans, source).into());
+        if let Err(hit) = &self.text {
+            line.insert("held".to_owned(), hit.kind.as_str().into());
         }
+        line.into()
     }
 }
 
@@ -120,7 +124,7 @@ fn listed(spans: &[Span], text: &str) -> Vec<Value> {
         let (start, end) = (place(span.range.start), place(span.range.end));
         let confidence = (f64::from(span.confidence) * 100.0).round() / 100.0;
         json!({
-            "start": start, "end": end, "category": span.category.as_str(), "rule": span.rule, "confidence": confidence,
+            "begin": start, "end": end, "category": span.category.as_str(), "rule": span.rule, "confidence": confidence,
         })
     };
     spans.iter().map(one).collect()
@@ -134,13 +138,15 @@ mod tests {
     fn a_line_has_its_text_scrubbed_and_its_places_in_characters() {
         let filter = Filter::new(Label::SafeHarbor, None);
         let text = "é: Dr. Alvarez";
-        let line = filter.filter(text).to_json(&json!(7), text);
+        let line = filter.filter(text).to_json(Some(json!(7)), text);
         assert_eq!((&line["id"], &line["text"]), (&json!(7), &json!("é: Dr. [name]")));
         let span = &line["spans"][0];
         assert_eq!(
-            (&span["start"], &span["end"], &span["category"]),
+            (&span["begin"], &span["end"], &span["category"]),
             (&json!(7), &json!(14), &json!("name"))
         );
+        let nameless = filter.filter("").to_json(None, "");
+        assert_eq!(nameless, json!({ "text": "", "spans": [] }));
         let treatment = Filter::new(Label::Treatment, None).filter(text);
         assert_eq!((treatment.text.unwrap().as_str(), treatment.spans.len()), (text, 0));
     }

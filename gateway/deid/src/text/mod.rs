@@ -20,6 +20,7 @@ mod networks;
 mod normal;
 mod numbers;
 mod streets;
+pub mod tagger;
 mod tokens;
 mod words;
 
@@ -33,6 +34,8 @@ use tokens::Tokens;
 
 /// Longest text that is read, in bytes.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
+/// A rule that is surer than so much names the category of a place that the tagger found as well.
+const NAMED_BY_TAGGER_MAX: f32 = 0.65;
 /// Most bytes between two parts of a name.
 const NAME_GAP_MAX: usize = 2;
 
@@ -126,14 +129,21 @@ pub fn spans(text: &str, known: &Known) -> Vec<Span> {
     }
     let normal = Normal::of(text);
     let tokens = Tokens::of(&normal);
-    let mut found = networks::find(normal.lower());
-    found.extend(numbers::find(&tokens, known));
-    found.extend(names::find(&tokens, known));
+    let found = by_rules(&normal, &tokens, known);
+    let found = names::again(&tokens, known, tagger::find(&tokens, found));
     let mut spans = apart(found, normal.lower());
     for span in &mut spans {
         span.range = normal.origin(span.range.start)..normal.origin(span.range.end);
     }
     spans
+}
+
+/// What rules and lists find, in no order; places may overlap.
+fn by_rules(normal: &Normal, tokens: &Tokens<'_>, known: &Known) -> Vec<Span> {
+    let mut found = networks::find(normal.lower());
+    found.extend(numbers::find(tokens, known));
+    found.extend(names::find(tokens, known));
+    found
 }
 
 /// The text without what its label does not allow: each place becomes its category in brackets.
@@ -198,7 +208,11 @@ fn apart(mut found: Vec<Span>, text: &str) -> Vec<Span> {
         let strict = |category: Category| !category.stays_under(Label::LimitedDataSet);
         let stricter = strict(span.category) && !strict(last.category);
         let looser = !strict(span.category) && strict(last.category);
-        if stricter || !looser && span.confidence > last.confidence {
+        // The tagger knows less of categories than a rule that counts digits.
+        let sure = |span: &Span| {
+            if span.rule == tagger::RULE { span.confidence.min(NAMED_BY_TAGGER_MAX) } else { span.confidence }
+        };
+        if stricter || !looser && sure(&span) > sure(last) {
             (last.category, last.rule, last.confidence) = (span.category, span.rule, span.confidence);
         }
     }

@@ -520,6 +520,22 @@ fn cue_near(tokens: &Tokens<'_>, n: usize) -> bool {
     false
 }
 
+/// Whether a token is part of what [`is_clinical`] knows by its letters and digits: a diagnosis, an amount with its unit.
+pub(super) fn is_clinical_code(tokens: &Tokens<'_>, n: usize) -> bool {
+    let joins = |m: usize| matches!(tokens.gap_before(m), "-" | "." | "/");
+    let (mut start, mut end) = (n, n + 1);
+    while start > 0 && n - start < 4 && joins(start) {
+        start -= 1;
+    }
+    while end < n + 4 && end < tokens.len() && joins(end) {
+        end += 1;
+    }
+    let (digits, length) = (start..end)
+        .filter_map(|m| tokens.get(m))
+        .fold((0, 0), |(digits, length), t| (digits + t.digits, length + t.end - t.start));
+    length > digits && is_clinical(tokens, start, end, digits, length - digits)
+}
+
 /// Amounts, ranges, codes of diagnoses, levels of the spine, parity.
 fn is_clinical(tokens: &Tokens<'_>, start: usize, end: usize, digits: usize, letters: usize) -> bool {
     let word = tokens.word(start);

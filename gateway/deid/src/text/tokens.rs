@@ -135,6 +135,35 @@ impl<'n> Tokens<'n> {
         n.checked_sub(1).map_or("", |n| self.word(n))
     }
 
+    /// As it is written.
+    pub(super) fn written(&self, n: usize) -> &'n [u8] {
+        self.get(n).and_then(|t| self.normal.text().as_bytes().get(t.start..t.end)).unwrap_or_default()
+    }
+
+    /// The stretch without blanks that a token stands in, up to so many bytes to either side; and whether other letters or
+    /// digits stand before it there.
+    pub(super) fn chunk(&self, n: usize, bytes_max: usize) -> (&'n [u8], bool) {
+        let text = self.normal.text().as_bytes();
+        let Some(token) = self.get(n) else { return (&[], false) };
+        let (mut start, mut end) = (token.start, token.end);
+        while start > 0
+            && token.start - start < bytes_max
+            && text.get(start - 1).is_some_and(|b| !b.is_ascii_whitespace())
+        {
+            start -= 1;
+        }
+        while end - token.end < bytes_max && text.get(end).is_some_and(|b| !b.is_ascii_whitespace()) {
+            end += 1;
+        }
+        let inside = text.get(start..token.start).unwrap_or_default().iter().any(|b| belongs(*b));
+        (text.get(start..end).unwrap_or_default(), inside)
+    }
+
+    /// The first token that ends behind a place of the text.
+    pub(super) fn at(&self, place: usize) -> usize {
+        self.list.partition_point(|token| token.end <= place)
+    }
+
     /// Whether a token is of one of these classes.
     pub(super) fn is(&self, n: usize, classes: Class) -> bool {
         self.get(n).is_some_and(|t| t.classes & classes != 0)

@@ -7,7 +7,7 @@ use super::Finder;
 use crate::text::lexicon::{CLINIC, MONTH, SUFFIX, TITLE};
 use crate::text::tokens::{Case, Tokens};
 use crate::text::words::{GIVEN, SURNAME, WORD};
-use crate::text::{Category, Span};
+use crate::text::{Category, Span, tagger};
 
 impl Finder<'_, '_> {
     /// `Park and Mann`, `Bowman, White and Torres`: what is joined to a name may be one.
@@ -69,7 +69,8 @@ impl Finder<'_, '_> {
 
     /// Names that were found once are names wherever they stand.
     pub(super) fn again(&mut self) {
-        let sure = |span: &&Span| span.category == Category::Name && span.confidence >= 0.9;
+        let enough = |span: &Span| if span.rule == tagger::RULE { tagger::SURE } else { 0.9 };
+        let sure = |span: &&Span| span.category == Category::Name && span.confidence >= enough(span);
         let mut spans: Vec<Range<usize>> = self.out.iter().filter(sure).map(|s| s.range.clone()).collect();
         if spans.is_empty() {
             return;

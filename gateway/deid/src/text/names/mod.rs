@@ -42,6 +42,13 @@ pub(super) fn find(tokens: &Tokens<'_>, known: &Known) -> Vec<Span> {
     finder.out
 }
 
+/// Adds the places where a name stands again that is sure by now.
+pub(super) fn again(tokens: &Tokens<'_>, known: &Known, found: Vec<Span>) -> Vec<Span> {
+    let mut finder = Finder { tokens, known, out: found };
+    finder.again();
+    finder.out
+}
+
 impl Finder<'_, '_> {
     fn mark(
         &mut self,
