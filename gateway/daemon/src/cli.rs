@@ -408,6 +408,8 @@ pub(crate) enum FilterFormat {
     Hl7,
     /// Free text.
     Text,
+    /// FHIR R4 as NDJSON: a resource or Bundle a line.
+    Fhir,
 }
 
 /// For free text alone.

@@ -1,4 +1,4 @@
-//! The filter of `wardgate deid run --format hl7`: a file of messages in, releases out.
+//! The filters of `wardgate deid run`: a file of messages or resources in, releases out.
 
 use hl7::Message;
 use model::{Format, Provenance, Slug, Timestamp};
@@ -22,6 +22,24 @@ pub fn hl7_filter<'a>(
         .map(move |(index, bytes)| (index, release(policy, bytes, index, at, tokens)))
 }
 
+/// Releases every resource of NDJSON by the policy, as [`hl7_filter`] does with messages. Blank lines are no resources.
+pub fn fhir_filter<'a>(
+    policy: &'a Policy,
+    input: &'a [u8],
+    at: Timestamp,
+    tokens: Option<&'a TokenKey>,
+) -> impl Iterator<Item = (usize, Result<Vec<u8>, Held>)> + 'a {
+    let lines = input.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    lines.enumerate().map(move |(index, line)| {
+        let released =
+            ::fhir::resource_type(line).ok_or(Held::new(HeldWhy::NotAResource)).and_then(|resource_type| {
+                let clinical = Clinical::Fhir { resource_type, raw: line.to_vec().into() };
+                through(policy, &clinical, Format::Fhir, index, at, tokens)
+            });
+        (index, released)
+    })
+}
+
 fn release(
     policy: &Policy,
     bytes: &[u8],
@@ -29,18 +47,22 @@ fn release(
     at: Timestamp,
     tokens: Option<&TokenKey>,
 ) -> Result<Vec<u8>, Held> {
-    let not_a_message = Held::new(HeldWhy::NotAMessage);
-    let message = Message::decode(bytes.to_vec(), None).map_err(|_| not_a_message)?;
-    let feed = Slug::try_from("filter".to_owned()).map_err(|_| not_a_message)?;
-    let provenance = Provenance {
-        feed,
-        peer: String::new(),
-        channel: String::new(),
-        received_at: at,
-        format: Format::Hl7v2,
-        origin: None,
-    };
+    let message = Message::decode(bytes.to_vec(), None).map_err(|_| Held::new(HeldWhy::NotAMessage))?;
+    through(policy, &Clinical::Hl7(message), Format::Hl7v2, index, at, tokens)
+}
+
+/// As if it had come by a feed of its own.
+fn through(
+    policy: &Policy,
+    clinical: &Clinical,
+    format: Format,
+    index: usize,
+    at: Timestamp,
+    tokens: Option<&TokenKey>,
+) -> Result<Vec<u8>, Held> {
+    let feed = Slug::try_from("filter".to_owned()).map_err(|_| Held::new(HeldWhy::NotAMessage))?;
+    let (peer, channel) = (String::new(), String::new());
+    let provenance = Provenance { feed, peer, channel, received_at: at, format, origin: None };
     let context = Context { seq: index as u64 + 1, provenance: &provenance, tokens };
-    let release = policy.release(&Clinical::Hl7(message), &context)?;
-    Ok(release.payload().to_vec())
+    Ok(policy.release(clinical, &context)?.payload().to_vec())
 }

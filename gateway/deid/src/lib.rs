@@ -24,6 +24,7 @@ mod clinical;
 pub mod codes;
 mod dates;
 mod envelope;
+mod fhir;
 mod filter;
 pub mod gate;
 mod geography;
@@ -38,7 +39,7 @@ mod token;
 pub mod units;
 
 pub use clinical::{Clinical, Context};
-pub use filter::hl7_filter;
+pub use filter::{fhir_filter, hl7_filter};
 pub use policy::{BUILTIN_POLICIES, CompileError, Label, POLICY_BYTES_MAX, Policy};
 pub use release::{Held, HeldWhy, Release};
 pub use token::TokenKey;

@@ -93,9 +93,12 @@ pub enum HeldWhy {
     /// The policy makes keyed tokens and the destination has no key for them.
     #[error("the policy makes keyed tokens, and no token key was given")]
     TokenKeyMissing,
-    /// There are no rules for FHIR yet, and what is not listed is denied: it goes on under `treatment` alone.
-    #[error("there are no rules yet that de-identify FHIR; it goes on under the label treatment alone")]
+    /// The policy has no rules for FHIR, and what is not listed is denied.
+    #[error("the policy has no section [fhir], so nothing of FHIR may go")]
     FhirWithoutRules,
+    /// The bytes are no FHIR.
+    #[error("not a resource of FHIR R4 as JSON")]
+    NotAResource,
     /// [`crate::hl7_filter`] alone: the bytes are no HL7 v2 message.
     #[error("not an HL7 v2 message")]
     NotAMessage,
@@ -108,6 +111,7 @@ impl HeldWhy {
             Self::Gate(hit) => hit.kind.as_str(),
             Self::TokenKeyMissing => "token-key-missing",
             Self::FhirWithoutRules => "fhir-without-rules",
+            Self::NotAResource => "not-a-resource",
             Self::NotAMessage => "not-a-message",
         }
     }

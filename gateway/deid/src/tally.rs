@@ -23,6 +23,7 @@ pub(crate) enum Touch {
     Range,
     RangeRefused,
     RawRemoved,
+    Reference,
     Removed,
     SegmentRemoved,
     Sequence,
@@ -37,7 +38,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 31] = [
+    const ALL: [(Self, &'static str); 32] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -58,6 +59,7 @@ impl Touch {
         (Self::Range, "range"),
         (Self::RangeRefused, "range-refused"),
         (Self::RawRemoved, "raw-removed"),
+        (Self::Reference, "reference"),
         (Self::Removed, "removed"),
         (Self::SegmentRemoved, "segment-removed"),
         (Self::Sequence, "sequence"),

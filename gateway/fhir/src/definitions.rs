@@ -6,7 +6,7 @@
 //! **Invariants** (held by tests): every type that is named exists; no type has more than [`ELEMENTS_MAX`]
 //! elements, so that a set of them is one `u128`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::LazyLock;
 
 use crate::validate::{Primitive, Rule};
@@ -33,6 +33,15 @@ pub struct SetId(u16);
 /// A list of resource types, as the targets of a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetsId(u16);
+
+/// Every code that a value set lists, with its system.
+static LISTED: LazyLock<HashSet<(&str, &str)>> = LazyLock::new(|| {
+    let of = |set: &'static ValueSet| {
+        let codes = set.codes.iter().flatten();
+        codes.flat_map(|(code, systems)| systems.iter().map(|system| (*system, *code)))
+    };
+    TABLE.sets.iter().flat_map(of).collect()
+});
 
 /// All types and value sets.
 #[derive(Debug, Default)]
@@ -122,6 +131,11 @@ impl ValueSet {
 }
 
 impl Definitions {
+    /// Whether some value set lists this code of this system.
+    pub fn knows(&self, system: &str, code: &str) -> bool {
+        LISTED.contains(&(system, code))
+    }
+
     /// A type by its name, such as `Patient`, `HumanName` or `Patient.contact`.
     pub fn find(&self, name: &str) -> Option<TypeId> {
         self.by_name.get(name).copied()

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deid::{Clinical, Context, Policy, Release, TokenKey};
+use fhir::lookup::Named;
 use model::wire::RECORD_WIRE_BYTES_MAX;
 use model::{Envelope, Format, Reason, RecordId, Slug};
 use profile::Catalogue;
@@ -203,8 +204,8 @@ impl Shaper {
         }
     }
 
-    /// HL7: the first identifier of PID-3 with its assigning authority (PID-3.4). Devices: the device. FHIR: nobody;
-    /// what one label holds of it, it holds all of.
+    /// HL7: the first identifier of PID-3 with its assigning authority (PID-3.4). Devices: the device. FHIR: the first id by
+    /// which a patient is named.
     fn subject(&self, clinical: &Clinical, device: Option<&str>) -> Option<Subject> {
         let mut name = Vec::new();
         match clinical {
@@ -220,7 +221,16 @@ impl Shaper {
                     return None;
                 }
             }
-            Clinical::Fhir { .. } => return None,
+            Clinical::Fhir { raw, .. } => {
+                let mut first = None;
+                fhir::lookup::names(&mut &raw[..], &mut |named, id| {
+                    if named == Named::Patient && first.is_none() {
+                        first = Some(id.to_owned());
+                    }
+                });
+                name.extend_from_slice(b"Patient/");
+                name.extend_from_slice(first?.as_bytes());
+            }
             Clinical::Observations { .. } => name.extend_from_slice(device?.as_bytes()),
         }
         let mac = self.keys.mac("subject", &name);

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use deid::{Policy, TokenKey};
+use deid::{Held, Policy, TokenKey};
 use model::Clock as _;
 use rand::Rng;
 use serde_json::json;
@@ -18,16 +18,18 @@ use crate::exit;
 /// The epoch at the head of the filter's tokens.
 const TOKEN_EPOCH: u16 = 1;
 
+/// A message's or resource's place in the input, and what became of it.
+type Outcome = (usize, Result<Vec<u8>, Held>);
+
 pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     let Deid::Run { policy, input, format, text, report, key_file } = command;
     let policy = load(&policy)?;
-    match input.or(format) {
-        Some(FilterFormat::Text) => {
-            let mut text = text;
-            text.json_lines |= input.is_none() && !text.spans;
-            return super::deid_text::run(&policy, &text);
-        }
-        Some(FilterFormat::Hl7) | None => {}
+    let is_by_flag = input.is_none();
+    let format = input.or(format).unwrap_or(FilterFormat::Hl7);
+    if let FilterFormat::Text = format {
+        let mut text = text;
+        text.json_lines |= is_by_flag && !text.spans;
+        return super::deid_text::run(&policy, &text);
     }
     let key = token_key(key_file.as_deref())?;
     let mut input = Vec::new();
@@ -35,9 +37,21 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     let mut listed = String::new();
     let (mut messages, mut held) = (0, 0);
     let mut out = std::io::stdout().lock();
-    for (index, outcome) in deid::hl7_filter(&policy, &input, SystemClock.now(), Some(&key)) {
+    let now = SystemClock.now();
+    let is_fhir = matches!(format, FilterFormat::Fhir);
+    let outcomes: Box<dyn Iterator<Item = Outcome>> = if is_fhir {
+        Box::new(deid::fhir_filter(&policy, &input, now, Some(&key)))
+    } else {
+        Box::new(deid::hl7_filter(&policy, &input, now, Some(&key)))
+    };
+    for (index, outcome) in outcomes {
         messages += 1;
         match outcome {
+            Ok(mut payload) if is_fhir => {
+                payload.push(b'\n');
+                out.write_all(&payload)?;
+                listed.push_str(&format!("{}\n", json!({ "index": index, "outcome": "released" })));
+            }
             Ok(payload) => {
                 out.write_all(&with_cr(payload))?;
                 listed.push_str(&format!("{}\n", json!({ "index": index, "outcome": "released" })));
@@ -57,7 +71,9 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     if let Some(file) = report {
         std::fs::write(&file, listed).with_context(|| file.display().to_string())?;
     }
-    nothing_to_read(&input, messages)?;
+    if !is_fhir {
+        nothing_to_read(&input, messages)?;
+    }
     if held == 0 { Ok(()) } else { Err(exit::Printed.into()) }
 }
 

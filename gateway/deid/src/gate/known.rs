@@ -210,14 +210,33 @@ impl Known {
                 }
             }
         }
+        known.settle(strict);
+        known
+    }
+
+    /// Everything was learned.
+    pub(super) fn settle(&mut self, strict: bool) {
+        let cities = std::mem::take(&mut self.cities);
         if strict {
-            known.addresses.extend(std::mem::take(&mut known.cities));
+            self.addresses.extend(cities);
         } else {
             // A street may be named after the town it is in, and the town may stay.
-            let cities = std::mem::take(&mut known.cities);
-            known.addresses.retain(|word| !cities.contains(word));
+            self.addresses.retain(|word| !cities.contains(word));
         }
-        known
+    }
+
+    /// A telephone number, or an address of mail.
+    pub(super) fn telecom(&mut self, value: &[u8]) {
+        self.telephone(value, std::iter::once(value));
+    }
+
+    /// A line of an address.
+    pub(super) fn street(&mut self, line: &[u8]) {
+        address(&mut self.addresses, line);
+    }
+
+    pub(super) fn city(&mut self, name: &[u8]) {
+        address(&mut self.cities, name);
     }
 
     /// The names of devices.
@@ -254,12 +273,12 @@ impl Known {
         }
     }
 
-    fn name(&mut self, part: &[u8]) {
+    pub(super) fn name(&mut self, part: &[u8]) {
         let is_name = |w: &&[u8]| w.len() >= NAME_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
         self.names.extend(words(&lower(part)).filter(is_name).map(<[u8]>::to_vec));
     }
 
-    fn id(&mut self, id: &[u8]) {
+    pub(super) fn id(&mut self, id: &[u8]) {
         let squeezed = squeezed(id);
         if squeezed.len() < ID_CHARACTERS_MIN || is_filler(&squeezed) || is_year(&squeezed) {
             return;
@@ -289,7 +308,7 @@ impl Known {
         }
     }
 
-    fn birth_date(&mut self, date: &[u8], this_year: i16) {
+    pub(super) fn birth_date(&mut self, date: &[u8], this_year: i16) {
         let all = digits(date);
         let (Some(year), month, day) = (all.get(..4), all.get(4..6), all.get(6..8)) else { return };
         let written = std::str::from_utf8(year).ok().and_then(|y| y.parse::<i16>().ok()).unwrap_or(i16::MAX);

@@ -20,6 +20,7 @@
 //! feed's and the profile's name (chosen by the operator), the names of rules in the receipt, the names of
 //! segments, and the place in the stream in a header. OBX-4 of a bedside device (`1.1.2.3`) is no address of a host.
 
+mod fhir;
 mod known;
 mod ordinary;
 mod patterns;
@@ -113,6 +114,8 @@ pub enum Place {
         /// From 0.
         byte: usize,
     },
+    /// In a resource of FHIR.
+    Resource,
     /// In an observation, from 1.
     Observation(usize),
     /// Beside the payload.
@@ -126,6 +129,7 @@ impl fmt::Display for Hit {
             Place::Payload { segment, byte } => {
                 write!(f, " in segment {segment} of the release (byte {byte})")
             }
+            Place::Resource => f.write_str(" in the resource of the release"),
             Place::Observation(number) => write!(f, " in observation {number} of the release"),
             Place::Envelope => f.write_str(" in the envelope of the release"),
         }
@@ -151,14 +155,13 @@ pub fn read(
     };
     let known = match source {
         Clinical::Hl7(message) => Known::of_message(message.bytes(), provenance.received_at.year(), strict),
-        // No label but `treatment` has rules for FHIR, so there is no release of it to read.
-        Clinical::Fhir { .. } => return Err(Hit { kind: HitKind::Envelope, place: Place::Envelope }),
+        Clinical::Fhir { raw, .. } => fhir::known(raw, provenance.received_at.year(), strict),
         Clinical::Observations { values, .. } => {
             Known::of_devices(values.iter().filter_map(|v| v.device.as_deref()))
         }
     };
     let gate = Gate { known, strict, seq: released.seq.to_string() };
-    let raw_withheld = matches!(source, Clinical::Hl7(_)) || released.payload.is_empty();
+    let raw_withheld = !matches!(source, Clinical::Observations { .. }) || released.payload.is_empty();
 
     // Every field by name, so that a new one is a compile error here and not a leak there.
     let Released {
@@ -189,6 +192,9 @@ pub fn read(
     }
     for (number, observation) in (1..).zip(observations) {
         gate.observation(observation, Place::Observation(number))?;
+    }
+    if matches!(source, Clinical::Fhir { .. }) {
+        return gate.resource(payload).map_or(Ok(()), |kind| Err(Hit { kind, place: Place::Resource }));
     }
     gate.payload(payload)
 }

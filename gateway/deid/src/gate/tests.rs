@@ -343,3 +343,36 @@ fn a_text_is_read_with_what_its_message_knows() {
     assert_eq!(read("Mr Quorvane is well.", Label::Treatment), Ok(()));
     assert!(super::read_text(None, 2026, "SSN 123-45-6789", Label::SafeHarbor).is_err());
 }
+
+#[test]
+fn a_resource_is_read_with_what_it_knows_of_its_people() {
+    let source = r#"{"resourceType":"Patient","id":"p1","name":[{"family":"Kestrelson","given":["Isadora"]}],
+        "identifier":[{"value":"MRN-7700123"}],"telecom":[{"value":"(555) 312-5567"},{"value":"isa@kestrel.example"}],
+        "birthDate":"1954-03-11","address":[{"line":["7 Larchwood Lane"],"city":"Redmond"}],
+        "contact":[{"name":{"family":"Falconer"}}]}"#;
+    for strict in [true, false] {
+        let gate = Gate { known: fhir::known(source.as_bytes(), 2026, strict), strict, seq: "7".to_owned() };
+        let found = |json: &str| gate.resource(json.as_bytes());
+        assert_eq!(
+            found(r#"{"resourceType":"Patient","id":"7-1","gender":"female","birthDate":"1954"}"#),
+            None
+        );
+        let coded = r#"{"code":{"coding":[{"system":"http://loinc.org","code":"8867-4"},{"system":"http://snomed.info/sct","code":"20190304"}]}}"#;
+        assert_eq!(found(coded), None);
+        for (json, kind) in [
+            (r#"{"text":"seen by KESTRELSON"}"#, HitKind::Name),
+            (r#"{"a":[{"b":"falconer"}]}"#, HitKind::Name),
+            (r#"{"value":7700123}"#, HitKind::Identifier),
+            (r#"{"id":"x-7700123"}"#, HitKind::Identifier),
+            (r#"{"x":"555.312.5567"}"#, HitKind::Telephone),
+            (r#"{"x":"999-52-1234"}"#, HitKind::SsnPattern),
+            (r#"{"x":"Larchwood"}"#, HitKind::Address),
+            (r#"{"x":"https://kestrel.invalid/7"}"#, HitKind::NetworkPattern),
+            ("no JSON", HitKind::Envelope),
+        ] {
+            assert_eq!(found(json), Some(kind), "{json}");
+        }
+        assert_eq!(found(r#"{"x":"1954-03-11"}"#).is_some(), strict);
+        assert_eq!(found(r#"{"city":"Redmond"}"#).is_some(), strict);
+    }
+}

@@ -17,6 +17,7 @@
 //! 99LAB = ["GLU", "NA"]
 //! [ages]
 //! over_89 = "cap"                   # or "keep"
+//! [fhir]                            # see [`fhir`]; without this section FHIR is held
 //! [envelope]
 //! received_at = "year"              # remove, year, instant
 //! peer = "remove"                   # remove, token (control_id alone), keep
@@ -37,7 +38,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{did_you_mean, line_and_column};
 use super::{
     CompileError, Compiled, EnvelopeRules, Field, Label, ObservationRules, POLICY_BYTES_MAX, TextRule,
-    TimeRule, floor,
+    TimeRule, fhir, floor,
 };
 use crate::codes::System;
 use crate::rules::Rule;
@@ -73,6 +74,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<(Label, Compiled), Compi
         "listed",
         "codes",
         "ages",
+        "fhir",
         "envelope",
         "observations",
     ])?;
@@ -86,7 +88,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<(Label, Compiled), Compi
         let what = format!("label `{label}`: only `treatment` passes a payload on unchanged");
         return Err(payload.error_at("hl7", what, Some("write hl7 = \"rules\"".into())));
     }
-    for section in ["types", "fields", "listed", "codes", "ages"] {
+    for section in ["types", "fields", "listed", "codes", "ages", "fhir"] {
         if verbatim && root.table.is_some_and(|t| t.contains_key(section)) {
             let hint = "leave the section out, or write hl7 = \"rules\"";
             let what = format!("[{section}] has no effect: the payload is passed on unchanged");
@@ -112,6 +114,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<(Label, Compiled), Compi
         systems: systems(&codes)?,
         local_codes: local_codes(&codes)?,
         ages_capped,
+        fhir: fhir::rules(&root.section("fhir")?, label)?,
         envelope: envelope(&root.section("envelope")?, label)?,
         observations: observations(&root.section("observations")?, label)?,
         types,
@@ -253,7 +256,7 @@ impl Source<'_> {
 }
 
 /// One table of the file; empty where the file does not have it.
-struct Section<'s, 'i> {
+pub(super) struct Section<'s, 'i> {
     source: Source<'s>,
     name: &'s str,
     span: Range<usize>,
@@ -284,13 +287,22 @@ impl<'s, 'i> Section<'s, 'i> {
         Ok(Section { source: self.source, name, span: value.span(), table })
     }
 
+    pub(super) const fn is_missing(&self) -> bool {
+        self.table.is_none()
+    }
+
     /// Where a key is written; where the table is, when it is missing.
-    fn error_at(&self, key: &str, message: impl Into<String>, hint: Option<String>) -> CompileError {
+    pub(super) fn error_at(
+        &self,
+        key: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) -> CompileError {
         let key = self.entries().find(|(k, _)| k.get_ref() == key).map(|(k, _)| k.span());
         self.source.error(key.unwrap_or_else(|| self.span.clone()), message, hint)
     }
 
-    fn only(&self, known: &[&str]) -> Result<(), CompileError> {
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), CompileError> {
         match self.entries().find(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
             None => Ok(()),
             Some((key, _)) => {
@@ -301,7 +313,7 @@ impl<'s, 'i> Section<'s, 'i> {
         }
     }
 
-    fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, CompileError> {
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Result<T, CompileError> {
         let known = || choices.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
         let Some(value) = self.value(key) else {
             let place = if self.name.is_empty() { String::new() } else { format!("[{}] ", self.name) };

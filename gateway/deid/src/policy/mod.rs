@@ -7,6 +7,7 @@
 
 mod compile;
 mod error;
+mod fhir;
 mod floor;
 mod release;
 
@@ -17,8 +18,10 @@ use aws_lc_rs::digest;
 use model::PolicyRef;
 
 pub use error::CompileError;
+pub(crate) use fhir::{FhirAddress, FhirDate, FhirRules};
 
 use crate::codes::System;
+use crate::fhir::{EXTENSIONS, terms};
 use crate::rules::Rule;
 use crate::tables::{SOURCES, SegmentName, Slot, TypeId};
 
@@ -27,7 +30,7 @@ pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// The policies that need no file.
 pub const BUILTIN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
-const RULES_VERSION: u32 = 2;
+const RULES_VERSION: u32 = 3;
 
 /// What a policy claims to be. It decides which rules the policy may use and what the gate looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +111,7 @@ impl Policy {
             || compiled.segments.values().flatten().any(|f| f.rule == Rule::Token)
             || compiled.envelope.control_id == TextRule::Token
             || compiled.observations.device == TextRule::Token
+            || compiled.fhir.is_some_and(|fhir| fhir.needs_token_key())
     }
 }
 
@@ -134,6 +138,8 @@ pub(crate) struct Compiled {
     pub(crate) local_codes: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
     /// Ages above 89 become `90+`, and years that tell one are removed.
     pub(crate) ages_capped: bool,
+    /// What becomes of FHIR; without it, it is held.
+    pub(crate) fhir: Option<FhirRules>,
     pub(crate) envelope: EnvelopeRules,
     pub(crate) observations: ObservationRules,
 }
@@ -194,15 +200,18 @@ fn hash(label: Label, compiled: &Compiled) -> String {
         systems,
         local_codes,
         ages_capped,
+        fhir,
         envelope,
         observations,
     } = compiled;
     let segments: BTreeMap<_, _> = segments.iter().collect();
     let form = format!(
         "{RULES_VERSION} {label} {verbatim} {types:?} {segments:?} {listed:?} {systems:?} {local_codes:?} {ages_capped} \
-         {envelope:?} {observations:?}"
+         {fhir:?} {envelope:?} {observations:?}"
     );
-    for part in std::iter::once(form.as_str()).chain(SOURCES) {
+    let extensions = EXTENSIONS.join(" ");
+    let further = [terms::SOURCE, extensions.as_str()];
+    for part in std::iter::once(form.as_str()).chain(SOURCES).chain(further) {
         sha.update(&(part.len() as u64).to_be_bytes());
         sha.update(part.as_bytes());
     }

@@ -6,7 +6,7 @@ use super::{Label, Policy, TextRule};
 use crate::envelope::{self, Shape};
 use crate::release::{Held, HeldWhy, Release};
 use crate::tally::{Tally, Touch};
-use crate::{Clinical, Context, gate, observations, rules};
+use crate::{Clinical, Context, fhir, gate, observations, rules};
 
 impl Policy {
     /// Shapes a record by this policy and reads the result again through the [`gate`]; what passes both is a
@@ -38,7 +38,16 @@ impl Policy {
                     ..Shape::default()
                 }
             }
-            Clinical::Fhir { .. } => return Err(Held::new(HeldWhy::FhirWithoutRules)),
+            Clinical::Fhir { resource_type, raw } => {
+                let rules = self.compiled.fhir.ok_or(Held::new(HeldWhy::FhirWithoutRules))?;
+                let shaped = fhir::shape(raw, &self.compiled, rules, context)?;
+                Shape {
+                    message_type: Some((*resource_type).to_owned()),
+                    payload: shaped.payload,
+                    rules: shaped.tally.receipt(),
+                    ..Shape::default()
+                }
+            }
             Clinical::Observations { values, raw } => {
                 let mut tally = Tally::default();
                 let rules = &self.compiled.observations;

@@ -28,7 +28,7 @@ pub(super) struct Observation<'m> {
 
 /// What a value is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     #[default]
     Other,
     /// By a word: where the unit is none of time, it was meant otherwise ("percentile for age").
@@ -119,15 +119,25 @@ fn meaning(identifier: Field<'_>) -> Meaning {
     let mut by_loinc = false;
     for value in telling(identifier).filter(|value| codes::is_loinc(value)) {
         by_loinc = true;
-        strictest = strictest.max(BY_CODE.get(value).copied().unwrap_or_default());
+        strictest = strictest.max(of_code(value));
     }
     let by_word = by_word(identifier.raw(), &identifier.delimiters());
     if by_loinc && by_word == Meaning::PerhapsAge { strictest } else { strictest.max(by_word) }
 }
 
+/// What a code of LOINC says of the value beside it.
+pub(crate) fn of_code(code: &[u8]) -> Meaning {
+    BY_CODE.get(code).copied().unwrap_or_default()
+}
+
 /// What the words of a field say.
 fn by_word(raw: &[u8], delimiters: &Delimiters) -> Meaning {
-    let text = unescape(raw, delimiters).to_ascii_lowercase();
+    of_words(&unescape(raw, delimiters))
+}
+
+/// What words say of the value beside them.
+pub(crate) fn of_words(text: &[u8]) -> Meaning {
+    let text = text.to_ascii_lowercase();
     let words = || text.split(|b| !b.is_ascii_lowercase()).filter(|word| !word.is_empty());
     let suspects = words().filter_map(|word| BY_WORD.get(word));
     let said = |other: &&[u8]| words().any(|word| word == *other);

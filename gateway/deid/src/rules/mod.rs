@@ -4,15 +4,15 @@
 //! counted. The message keeps its delimiters and the places of its values: removed ones are empty, trailing
 //! separators go.
 
-mod meaning;
+pub(crate) mod meaning;
 mod message;
-mod recognise;
+pub(crate) mod recognise;
 mod values;
 
 use std::fmt;
 
 pub(crate) use message::shape;
-pub(crate) use values::CONTROL_ID;
+pub(crate) use values::{CONTROL_ID, TOKEN_KINDS, UNNAMED_DIGITS_MAX};
 
 use crate::tables::{Binding, SegmentName, Slot, TABLES, TypeId};
 

@@ -13,12 +13,12 @@ const METRIC_DIGITS_MAX: usize = 6;
 /// From how many digits on a number that begins with 0 is a number *of* something: `02139`.
 const ZERO_PADDED_DIGITS_MIN: usize = 5;
 
-pub(super) fn is_digits(value: &[u8], min: usize, max: usize) -> bool {
+pub(crate) fn is_digits(value: &[u8], min: usize, max: usize) -> bool {
     (min..=max).contains(&value.len()) && value.iter().all(u8::is_ascii_digit)
 }
 
 /// NM: sign, digits, point, digits (HL7 v2.8.2 §2A.2.46).
-pub(super) fn is_number(value: &[u8], integer_digits_max: usize) -> bool {
+pub(crate) fn is_number(value: &[u8], integer_digits_max: usize) -> bool {
     let (integer, fraction) = halves(value);
     is_digits(integer, 0, integer_digits_max)
         && is_digits(fraction, 0, NUMBER_FRACTION_DIGITS_MAX)
@@ -34,7 +34,7 @@ fn halves(value: &[u8]) -> (&[u8], &[u8]) {
 
 /// Digits before the point without zeros at either end: how much a number can tell. 250000 has two, a telephone
 /// number without its area mostly seven.
-pub(super) fn significant_digits(number: &[u8]) -> usize {
+pub(crate) fn significant_digits(number: &[u8]) -> usize {
     let (integer, _) = halves(number);
     let first = integer.iter().position(|b| *b != b'0').unwrap_or(integer.len());
     let last = integer.iter().rposition(|b| *b != b'0').map_or(first, |at| at + 1);
@@ -43,18 +43,18 @@ pub(super) fn significant_digits(number: &[u8]) -> usize {
 
 /// The number in `<0.5` and `>= 60`, which laboratories send as NM where SN was meant; the value itself where it has
 /// no comparator.
-pub(super) fn compared(value: &[u8]) -> &[u8] {
+pub(crate) fn compared(value: &[u8]) -> &[u8] {
     const COMPARATORS: [&[u8]; 4] = [b"<=", b">=", b"<", b">"];
     COMPARATORS.iter().find_map(|c| value.strip_prefix(*c)).map_or(value, blanks_off)
 }
 
-pub(super) fn decimal(value: &[u8]) -> Option<f64> {
+pub(crate) fn decimal(value: &[u8]) -> Option<f64> {
     std::str::from_utf8(value.trim_ascii()).ok()?.parse().ok()
 }
 
 /// `1`, `1.2`, `1.2.3`; and of a bedside device `1.1.2.150456`: system, part, channel, metric and up to two facets
 /// (IHE PCD TF-2, OBX-4). Not an address of a host, and not a number cut by points.
-pub(super) fn is_sub_id(value: &[u8]) -> bool {
+pub(crate) fn is_sub_id(value: &[u8]) -> bool {
     let mut parts = [&b""[..]; 7];
     let mut count = 0;
     for part in value.split(|b| *b == b'.') {
@@ -80,7 +80,7 @@ pub(super) fn is_sub_id(value: &[u8]) -> bool {
 }
 
 /// `3.5-5.0`, `< 5`, `>=60`, `[ 3.5 - 5.0 ]`.
-pub(super) fn is_range(value: &[u8]) -> bool {
+pub(crate) fn is_range(value: &[u8]) -> bool {
     let value = blanks_off(value);
     let value = value.strip_prefix(b"[").and_then(|inner| inner.strip_suffix(b"]")).map_or(value, blanks_off);
     let limit = |v: &[u8]| is_number(blanks_off(v), RANGE_DIGITS_MAX);
@@ -102,7 +102,7 @@ fn blanks_off(value: &[u8]) -> &[u8] {
 }
 
 /// The version of a coding system: `2.61`, `10`, `2023AA`. No date, no number of more than a year's digits.
-pub(super) fn is_version(value: &[u8]) -> bool {
+pub(crate) fn is_version(value: &[u8]) -> bool {
     let numbered = value.split(|b| *b == b'.').count() <= 3
         && value.split(|b| *b == b'.').all(|part| is_digits(part, 1, 2));
     let yearly = value.split_at_checked(4).is_some_and(|(year, release)| {

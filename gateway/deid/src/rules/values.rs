@@ -24,12 +24,12 @@ const GROUP_PARTS_MAX: usize = 4;
 const GROUP_DIGITS_MAX: usize = 2;
 /// Most digits of an observation's number, zeros at the ends apart, that pass without a known code or unit, and one
 /// less than of a number elsewhere. More may be a telephone number without its area, or a number of the chart.
-const UNNAMED_DIGITS_MAX: usize = 5;
+pub(crate) const UNNAMED_DIGITS_MAX: usize = 5;
 /// Most digits of the two numbers of an SN together, counted so: fewer than a social security number has.
 const PAIR_DIGITS_MAX: usize = 7;
 /// Kinds of number (HL7 table 0203) that become tokens: of the patient and the stay, given by whoever treats.
 /// Not those of states, insurers and employers.
-const TOKEN_KINDS: [&[u8]; 16] = [
+pub(crate) const TOKEN_KINDS: [&[u8]; 16] = [
     b"", b"MR", b"MRT", b"MS", b"PI", b"PT", b"PE", b"AN", b"ANON", b"ANC", b"AND", b"ANT", b"VN", b"U",
     b"EPI", b"PATID",
 ];

@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![allow(dead_code, reason = "each test uses its own part of it")]
 
+pub(crate) mod fhir;
+
 use std::path::{Path, PathBuf};
 
 use deid::{Clinical, Context, Held, Policy, Release, TokenKey};

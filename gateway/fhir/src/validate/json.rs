@@ -6,55 +6,66 @@
 use std::borrow::Cow;
 
 /// Most levels of arrays and objects.
-pub(crate) const DEPTH_MAX: usize = 100;
+pub const DEPTH_MAX: usize = 100;
 /// Most values in a text: 24 bytes of index each.
-pub(crate) const NODES_MAX: usize = 2 << 20;
+pub const NODES_MAX: usize = 2 << 20;
 /// Longest text that can be indexed.
 pub const BYTES_MAX: usize = 64 << 20;
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `{…}`.
     Object,
+    /// `[…]`.
     Array,
+    /// A string without escapes.
     String,
     /// A string that has escapes in it.
     Escaped,
+    /// A number.
     Number,
+    /// `true`.
     True,
+    /// `false`.
     False,
+    /// `null`.
     Null,
 }
 
 /// A value: where it is, its name if it has one, and where its subtree ends in the index.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Node {
+pub struct Node {
     /// Strings: of the text between the quotes.
     start: u32,
     end: u32,
     key_start: u32,
     key_bytes: u32,
     next: u32,
-    pub(crate) kind: Kind,
+    /// What it is.
+    pub kind: Kind,
     key_escaped: bool,
 }
 
 /// A text with its index.
 #[derive(Debug)]
-pub(crate) struct Json<'a> {
+pub struct Json<'a> {
     text: &'a str,
     nodes: Vec<Node>,
 }
 
 /// Why a text is no JSON, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) at: usize,
-    pub(crate) why: Why,
+pub struct Fault {
+    /// The byte.
+    pub at: usize,
+    /// Why.
+    pub why: Why,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+#[expect(missing_docs, reason = "[`Why::text`] says what each is")]
+pub enum Why {
     Empty,
     TooLong,
     ByteOrderMark,
@@ -69,7 +80,8 @@ pub(crate) enum Why {
 }
 
 impl Why {
-    pub(crate) const fn text(self) -> &'static str {
+    /// In words.
+    pub const fn text(self) -> &'static str {
         match self {
             Self::Empty => "the body is empty",
             Self::TooLong => "the text is too long",
@@ -87,7 +99,11 @@ impl Why {
 }
 
 impl<'a> Json<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+    /// Indexes a text.
+    ///
+    /// # Errors
+    /// What is no JSON, or beyond a limit.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
         if bytes.len() > BYTES_MAX {
             return Err(Fault { at: 0, why: Why::TooLong });
         }
@@ -101,25 +117,26 @@ impl<'a> Json<'a> {
         Ok(Self { text, nodes: indexer.nodes })
     }
 
-    pub(crate) fn node(&self, n: usize) -> Option<&Node> {
+    /// The value at this place of the index; 0 is the whole.
+    pub fn node(&self, n: usize) -> Option<&Node> {
         self.nodes.get(n)
     }
 
     /// The values directly in an object or array, with their place in the index.
-    pub(crate) fn children(&self, parent: usize) -> Children<'_> {
+    pub fn children(&self, parent: usize) -> Children<'_> {
         let container = self.nodes.get(parent).filter(|n| matches!(n.kind, Kind::Object | Kind::Array));
         Children { nodes: &self.nodes, at: parent + 1, end: container.map_or(0, |n| n.next as usize) }
     }
 
     /// The name of a value in its object.
-    pub(crate) fn key(&self, node: &Node) -> Cow<'a, str> {
+    pub fn key(&self, node: &Node) -> Cow<'a, str> {
         let from = node.key_start as usize;
         let raw = self.text.get(from..from + node.key_bytes as usize).unwrap_or_default();
         if node.key_escaped { Cow::Owned(unescape(raw)) } else { Cow::Borrowed(raw) }
     }
 
     /// The text of a string.
-    pub(crate) fn string(&self, node: &Node) -> Option<Cow<'a, str>> {
+    pub fn string(&self, node: &Node) -> Option<Cow<'a, str>> {
         let raw = self.raw(node);
         match node.kind {
             Kind::String => Some(Cow::Borrowed(raw)),
@@ -129,12 +146,12 @@ impl<'a> Json<'a> {
     }
 
     /// A value as it is written; of a string what is between the quotes.
-    pub(crate) fn raw(&self, node: &Node) -> &'a str {
+    pub fn raw(&self, node: &Node) -> &'a str {
         self.text.get(node.start as usize..node.end as usize).unwrap_or_default()
     }
 
     /// The value of this name in an object; of several the first.
-    pub(crate) fn member(&self, parent: usize, name: &str) -> Option<(usize, &Node)> {
+    pub fn member(&self, parent: usize, name: &str) -> Option<(usize, &Node)> {
         if self.node(parent)?.kind != Kind::Object {
             return None;
         }
@@ -142,12 +159,12 @@ impl<'a> Json<'a> {
     }
 
     /// The string of this name in an object.
-    pub(crate) fn text_of(&self, parent: usize, name: &str) -> Option<Cow<'a, str>> {
+    pub fn text_of(&self, parent: usize, name: &str) -> Option<Cow<'a, str>> {
         self.member(parent, name).and_then(|(_, node)| self.string(node))
     }
 
     /// Where a value stands in the text, the quotes of a string included.
-    pub(crate) fn span(&self, n: usize) -> std::ops::Range<usize> {
+    pub fn span(&self, n: usize) -> std::ops::Range<usize> {
         self.nodes.get(n).map_or(0..0, |node| {
             let quote = usize::from(matches!(node.kind, Kind::String | Kind::Escaped));
             node.start as usize - quote..node.end as usize + quote
@@ -155,26 +172,26 @@ impl<'a> Json<'a> {
     }
 
     /// For finding lines and columns.
-    pub(crate) const fn places(&self) -> Places<'a> {
+    pub const fn places(&self) -> Places<'a> {
         Places::new(self.text.as_bytes())
     }
 }
 
 impl Node {
     /// Where its text begins.
-    pub(crate) const fn offset(&self) -> usize {
+    pub const fn offset(&self) -> usize {
         self.start as usize
     }
 
     /// Where its name begins.
-    pub(crate) const fn name_offset(&self) -> usize {
+    pub const fn name_offset(&self) -> usize {
         self.key_start as usize
     }
 }
 
 /// Lines and columns, from 1, the column in characters; to be asked for ascending offsets.
 #[derive(Debug)]
-pub(crate) struct Places<'a> {
+pub struct Places<'a> {
     bytes: &'a [u8],
     at: usize,
     line: usize,
@@ -182,11 +199,13 @@ pub(crate) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+    /// Of this text.
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0, line: 1, column: 1 }
     }
 
-    pub(crate) fn at(&mut self, offset: usize) -> (usize, usize) {
+    /// Line and column of an offset.
+    pub fn at(&mut self, offset: usize) -> (usize, usize) {
         let offset = offset.min(self.bytes.len());
         for b in self.bytes.get(self.at..offset).unwrap_or_default() {
             match b {
@@ -201,8 +220,9 @@ impl<'a> Places<'a> {
     }
 }
 
+/// The values directly in an object or array.
 #[derive(Debug)]
-pub(crate) struct Children<'n> {
+pub struct Children<'n> {
     nodes: &'n [Node],
     at: usize,
     end: usize,

@@ -17,7 +17,7 @@
 //! copied but what has escapes.
 
 mod bundle;
-mod json;
+pub mod json;
 mod outcome;
 mod primitive;
 mod reference;

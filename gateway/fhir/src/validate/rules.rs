@@ -132,7 +132,8 @@ pub(super) fn check(walk: &mut Walk<'_, '_>, n: usize, kind: &Type) {
             rule(!known, "a section has text, entries or sections (cmp-1)");
         }
         Rule::Organization => {
-            rule(!(has("name") || has("identifier")), "an organization has a name or an identifier (org-1)");
+            let named = has("name") || has("_name") || has("identifier");
+            rule(!named, "an organization has a name or an identifier (org-1)");
         }
         Rule::Parameter => {
             let value = json.children(n).any(|(_, c)| json.key(c).starts_with("value"));
