@@ -31,6 +31,10 @@ pub(crate) struct Beginning {
     /// Where the log ended when it was first found under another name: nothing after it was sent under the former.
     #[serde(default)]
     pub(crate) ended: Option<Seq>,
+    /// How much was settled when the log took the name that stands here. The destination may never have heard of the name;
+    /// then nobody else knows.
+    #[serde(default)]
+    pub(crate) settled: Seq,
 }
 
 /// How far a destination was in one lane, at some time: never further than its durable cursor.
@@ -54,6 +58,8 @@ enum JournalEntry {
         name: Slug,
         lane: Lane,
         incarnation: String,
+        #[serde(default)]
+        settled: Seq,
     },
     Document {
         key: String,
@@ -100,11 +106,12 @@ impl Folded {
                 self.destinations.remove(&name);
                 self.marks.retain(|(destination, _), _| destination != &name);
             }
-            JournalEntry::Met { name, lane, incarnation } => {
+            JournalEntry::Met { name, lane, incarnation, settled } => {
                 let began = self.destinations.get_mut(&name).into_iter().flatten();
                 for beginning in began.filter(|b| b.lane == lane) {
                     beginning.incarnation = incarnation.clone();
                     beginning.ended = None;
+                    beginning.settled = settled;
                 }
             }
             JournalEntry::Document { key, value } => {
@@ -214,9 +221,15 @@ impl Journal {
         began.iter().find(|b| b.lane == lane).map(|b| b.incarnation.clone())
     }
 
-    /// Where a destination has met a lane's log under a new name. Durable on return.
-    pub(crate) async fn met(&self, name: &Slug, lane: Lane, incarnation: String) -> Result<(), Error> {
-        self.append(JournalEntry::Met { name: name.clone(), lane, incarnation }).await
+    /// From now on a destination is asked under the log's new name; up to `settled` it has everything. Durable on return.
+    pub(crate) async fn met(
+        &self,
+        name: &Slug,
+        lane: Lane,
+        incarnation: String,
+        settled: Seq,
+    ) -> Result<(), Error> {
+        self.append(JournalEntry::Met { name: name.clone(), lane, incarnation, settled }).await
     }
 
     pub(crate) fn mark(&self, destination: &Slug, lane: Lane) -> Option<Mark> {

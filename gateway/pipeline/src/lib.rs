@@ -345,7 +345,7 @@ impl Builder {
                 let former = began.filter(|b| nature.remembers && b.ended.is_some());
                 Cursor {
                     incarnation: former.map_or_else(|| log.incarnation(), |b| b.incarnation.clone()),
-                    seq: began_after,
+                    seq: began.map_or(0, |b| b.after.max(b.settled)),
                     batches: 0,
                     unmet: former.and_then(|b| b.ended),
                     lost: None,
@@ -405,9 +405,10 @@ impl Builder {
             for beginning in &mut known {
                 let log = self.spool.lane(beginning.lane);
                 let durable = *log.durable().borrow();
-                if beginning.after > durable {
-                    // The log was made anew, or lost its end: a beginning beyond its end is one of the former log.
-                    beginning.after = durable;
+                // The log was made anew, or lost its end: what is beyond its end is of the former log.
+                let within = (beginning.after.min(durable), beginning.settled.min(durable));
+                if (beginning.after, beginning.settled) != within {
+                    (beginning.after, beginning.settled) = within;
                     changed = true;
                 }
                 if beginning.incarnation != log.incarnation() && beginning.ended.is_none() {
@@ -431,7 +432,7 @@ impl Builder {
                     Start::At(id) if id.lane == lane => id.seq.saturating_sub(1).min(now),
                     Start::At(_) => now,
                 };
-                Beginning { lane, incarnation: log.incarnation(), after, ended: None }
+                Beginning { lane, incarnation: log.incarnation(), after, ended: None, settled: 0 }
             })
             .collect();
         let detail =

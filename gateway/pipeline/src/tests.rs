@@ -7,6 +7,7 @@ mod delivery;
 mod forgetful;
 mod held;
 mod letting_go;
+mod renames;
 mod restored;
 mod routing;
 mod search;

@@ -30,8 +30,9 @@ impl<D: Destination> Delivery<D> {
                     .known_as(&self.name, self.lane)
                     .is_some_and(|known| known != log.incarnation())
             {
-                // From here on the destination knows the log by this name, also where the cursor gets lost.
-                self.journal.met(&self.name, self.lane, log.incarnation()).await?;
+                // From here on the destination is asked under this name, also where the cursor gets lost. It has not heard of
+                // it yet, and will not where we die now: so what is settled stands beside it.
+                self.journal.met(&self.name, self.lane, log.incarnation(), self.cursor.seq).await?;
             }
             if let Some(lost) = self.cursor.lost
                 && let Some(next) =
@@ -244,10 +245,15 @@ impl<D: Destination> Delivery<D> {
         if !self.nature.remembers {
             return Ok(None);
         }
-        let confirmed = self.cursors.last(&self.cursor)?.filter(|s| !s.manifest_sha256.is_empty());
-        let Some(last) = confirmed.filter(|s| s.epoch < log.epoch()) else { return Ok(None) };
+        let left = match self.cursors.last(&self.cursor)? {
+            Some(last) if last.manifest_sha256.is_empty() || last.epoch >= log.epoch() => return Ok(None),
+            Some(last) => last.epoch,
+            // The cursor was lost, and the journal says that something was settled when the log took its name.
+            None if self.cursor.seq > self.began_after && self.cursor.lost.is_none() => log.epoch(),
+            None => return Ok(None),
+        };
         let is_known = self.destination.knows(self.lane).await?.unwrap_or(true);
-        Ok((!is_known).then_some(last.epoch))
+        Ok((!is_known).then_some(left))
     }
 
     /// What is still kept goes out again, under the next epoch: the landing has granted this one from where it believed

@@ -134,7 +134,13 @@ fn told(journal: &Journal) -> String {
 
 /// What is said once, at the very beginning, and never again by anybody.
 async fn said_once(journal: &Journal) {
-    let began = vec![Beginning { lane: Lane::Urgent, incarnation: "i".to_owned(), after: 3, ended: None }];
+    let began = vec![Beginning {
+        lane: Lane::Urgent,
+        incarnation: "i".to_owned(),
+        after: 3,
+        ended: None,
+        settled: 0,
+    }];
     journal.put_document("once", b"said once".to_vec()).await.unwrap();
     journal.add_destination(&slug("out-2"), began).await.unwrap();
     journal.put_mark(&slug("out-2"), Lane::Bulk, mark(4)).await.unwrap();
@@ -143,8 +149,15 @@ async fn said_once(journal: &Journal) {
 
 /// A few changes of each kind: eight entries, two of them of the audit log.
 async fn change(spool: &Spool, journal: &Journal, round: u64) -> Result<(), Error> {
-    let began =
-        |after| vec![Beginning { lane: Lane::Bulk, incarnation: "i".to_owned(), after, ended: Some(after) }];
+    let began = |after| {
+        vec![Beginning {
+            lane: Lane::Bulk,
+            incarnation: "i".to_owned(),
+            after,
+            ended: Some(after),
+            settled: 1,
+        }]
+    };
     journal.put_document(&format!("doc-{}", round % 7), vec![round as u8; 900]).await?;
     journal.add_destination(&slug("out-1"), began(round)).await?;
     journal.put_mark(&slug("out-1"), Lane::Bulk, mark(round)).await?;
@@ -154,7 +167,7 @@ async fn change(spool: &Spool, journal: &Journal, round: u64) -> Result<(), Erro
         1 => journal.put_mark(&slug("gone"), Lane::Bulk, mark(round)).await?,
         _ => journal.remove_destination(&slug("gone")).await?,
     }
-    journal.met(&slug("out-1"), Lane::Bulk, format!("i-{}", round % 5)).await?;
+    journal.met(&slug("out-1"), Lane::Bulk, format!("i-{}", round % 5), 1).await?;
     journal.give_up(Lane::Bulk, "i".to_owned(), round).await?;
     Ok(spool.audit().record(&event(&round.to_string()))?)
 }

@@ -60,6 +60,8 @@ pub(super) struct Shelf {
     reached: BTreeMap<(Lane, String), Seq>,
     /// Remembers nothing, as an MLLP receiver, and takes HL7 alone.
     forgetful: bool,
+    /// Does not hear a log that presents itself by a name it does not know.
+    pub(super) is_deaf_to_strangers: bool,
     /// How often it was reached.
     pub(super) opened: usize,
     /// The checkpoints that it has a receipt of, where it is a witness.
@@ -135,6 +137,10 @@ impl Destination for Landing {
         if shelf.forgetful {
             let (epoch, watermark) = (request.proposed, request.resume_after);
             return Ok(EpochGrant { epoch, watermark, manifest_sha256: None });
+        }
+        let known = shelf.streams.get(&lane).is_some_and(|s| s.incarnation == request.incarnation);
+        if shelf.is_deaf_to_strangers && !known {
+            return Err(SendError::Unreachable { why: "away".into() });
         }
         let shelf = &mut *shelf;
         let stream = shelf.streams.entry(lane).or_default();
