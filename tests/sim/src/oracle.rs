@@ -20,6 +20,9 @@ pub(crate) struct Oracle {
     /// Destinations that were there, were taken out and were put in again.
     came_back: BTreeSet<&'static str>,
     ever: BTreeSet<&'static str>,
+    /// Destinations of a life that is not built yet, and of lives that died of it.
+    trying: Vec<&'static str>,
+    tried: BTreeSet<&'static str>,
     last: BTreeMap<Lane, (Seq, Seq)>,
     /// The state store was lost: who remembers nothing hears some things again.
     pub(crate) was_state_lost: bool,
@@ -37,26 +40,30 @@ impl Oracle {
     pub(crate) fn opened(&mut self, spool: &Spool, plan: &Plan) {
         let is_there = |name: &&'static str| plan.destinations.iter().any(|(n, _)| n == name);
         self.owed_after.retain(|name, _| is_there(name));
+        self.tried.extend(std::mem::take(&mut self.trying));
+        self.trying.extend(plan.destinations.iter().map(|(name, _)| *name));
         for lane in Lane::ALL {
             let log = spool.lane(lane);
             self.last.insert(lane, (log.oldest(), *log.durable().borrow()));
         }
     }
 
-    /// One that comes back goes on with what comes in from then on: all else it would hear twice.
+    /// One that comes back goes on with what comes in from then on: all else it would hear twice. So does one that an earlier
+    /// life died of adding: nobody can say whether its beginning had got into the journal.
     pub(crate) fn start(&self, name: &str, plan: &Plan) -> Start {
-        if self.ever.contains(name) { Start::Now } else { plan.start }
+        if self.ever.contains(name) || self.tried.contains(name) { Start::Now } else { plan.start }
     }
 
     /// After it was built: new destinations have begun.
     pub(crate) fn built(&mut self, plan: &Plan) {
+        self.trying.clear();
         for (name, _) in plan.destinations.iter().copied() {
             if self.owed_after.contains_key(name) {
                 continue;
             }
             // Where it was there before, nobody can say whether its removal had got into the journal: then it may
             // begin where it stopped. What came in until now is owed by no means.
-            let is_new = self.ever.insert(name);
+            let is_new = self.ever.insert(name) && !self.tried.contains(name);
             if !is_new {
                 self.came_back.insert(name);
             }
