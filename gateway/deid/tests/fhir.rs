@@ -33,6 +33,11 @@ fn shaped(name: &str, json: &str) -> Value {
     serde_json::from_slice(release.payload()).unwrap()
 }
 
+fn deid_value(json: &str) -> String {
+    let release = release(&policy("safe-harbor"), &clinical(json)).unwrap();
+    String::from_utf8(release.payload().to_vec()).unwrap()
+}
+
 #[test]
 fn treatment_passes_the_bytes_as_they_came() {
     let raw = " {\"resourceType\":\"Patient\",\"name\":[{\"family\":\"ZQNAME7\"}]}\n";
@@ -159,6 +164,10 @@ fn ages_over_89_and_identifying_observations_are_told_from_their_codes_and_units
     let digits = r#"{"resourceType":"Observation","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]},"valueQuantity":{"value":7.50,"unit":"/min","system":"http://unitsofmeasure.org","code":"/min"}}"#;
     let release = release(&policy("safe-harbor"), &clinical(digits)).unwrap();
     assert!(String::from_utf8_lossy(release.payload()).contains("\"value\":7.50,"));
+    let exponent = deid_value(&digits.replace("7.50", "1.1E+2"));
+    assert!(exponent.contains("\"value\":1.1E+2,"), "{exponent}");
+    let number = deid_value(&digits.replace("7.50", "5.553125567E+9"));
+    assert!(!number.contains("5.553"), "{number}");
 }
 
 const BUNDLE: &str = r##"{"resourceType":"Bundle","type":"transaction","link":[{"relation":"self","url":"http://h/KESTREL"}],"entry":[
@@ -208,6 +217,43 @@ fn references_lead_where_they_led_and_to_nobody_outside() {
     let context = Context { seq: 7, provenance: &provenance, tokens: None };
     let held = policy("limited-data-set").release(&clinical(alone), &context).unwrap_err();
     assert_eq!(held.why.as_str(), "token-key-missing");
+}
+
+/// Two servers number their patients alike: these are two people, in whatever they are called in a release.
+#[test]
+fn patients_of_two_servers_stay_two() {
+    let bundle = r#"{"resourceType":"Bundle","type":"collection","entry":[
+        {"fullUrl":"http://a/fhir/Patient/1","resource":{"resourceType":"Patient","id":"1","gender":"male"}},
+        {"fullUrl":"http://b/fhir/Patient/1","resource":{"resourceType":"Patient","id":"1","gender":"female"}},
+        {"fullUrl":"http://b/fhir/Condition/2","resource":{"resourceType":"Condition","id":"2","subject":{"reference":"Patient/1"}}},
+        {"fullUrl":"http://a/fhir/Condition/2","resource":{"resourceType":"Condition","id":"2","subject":{"reference":"http://a/fhir/Patient/1/_history/3"}}},
+        {"resource":{"resourceType":"Condition","id":"3","subject":{"reference":"Patient/1"}}}]}"#;
+    let strict = shaped("safe-harbor", bundle);
+    let url = |n: usize| strict["entry"][n]["fullUrl"].as_str().unwrap();
+    let subject = |value: &Value, n: usize| value["entry"][n]["resource"]["subject"]["reference"].clone();
+    assert_ne!(url(0), url(1));
+    assert_eq!((subject(&strict, 2), subject(&strict, 3)), (url(1).into(), url(0).into()));
+    assert_eq!(subject(&strict, 4), Value::Null, "which of the two nobody can tell");
+    let ids: std::collections::BTreeSet<_> =
+        (0..5).map(|n| strict["entry"][n]["resource"]["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 5, "{ids:?}");
+
+    let limited = shaped("limited-data-set", bundle);
+    let id = |n: usize| format!("Patient/{}", limited["entry"][n]["resource"]["id"].as_str().unwrap());
+    assert_ne!(id(0), id(1));
+    assert_ne!(limited["entry"][0]["fullUrl"], limited["entry"][1]["fullUrl"]);
+    assert_eq!((subject(&limited, 2), subject(&limited, 3)), (id(1).into(), id(0).into()));
+
+    // Two feeds that say no server are two servers.
+    let of_feed = |feed: &str| {
+        let provenance = model::Provenance { feed: feed.parse().unwrap(), ..provenance() };
+        let key = key();
+        let context = Context { seq: 7, provenance: &provenance, tokens: Some(&key) };
+        let patient = clinical(r#"{"resourceType":"Patient","id":"1"}"#);
+        policy("limited-data-set").release(&patient, &context).unwrap().payload().to_vec()
+    };
+    assert_ne!(of_feed("one"), of_feed("other"));
+    assert_eq!(of_feed("one"), of_feed("one"));
 }
 
 #[test]

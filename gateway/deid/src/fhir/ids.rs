@@ -9,6 +9,8 @@
 //! | contained resources | `#1`, … within the resource that holds them | the same |
 //!
 //! Numbers are not derived from anything of the person (45 CFR 164.514(c)).
+//! `Patient/1` of one server is not that of another: a token is of the server that a `fullUrl` or a reference names, else of the
+//! feed; a reference that names none is one of its entry's server.
 
 use std::collections::HashMap;
 
@@ -26,8 +28,14 @@ const BUNDLES_DEEP_MAX: usize = 20;
 pub(super) struct Ids<'t> {
     seq: u64,
     tokens: Option<&'t TokenKey>,
-    /// By `fullUrl` and by `Type/id`: the number of the resource, and whether it has a `fullUrl`.
+    /// Stands for the server where none is said: two feeds' `Patient/1` are two patients.
+    feed: &'t str,
+    /// The number of a resource, by its place in the JSON text.
+    by_place: HashMap<usize, usize>,
+    /// By `fullUrl`: the number, and whether that is what it is referred to by.
     inside: HashMap<String, (usize, bool)>,
+    /// By `Type/id`; none where two resources have it.
+    by_name: HashMap<String, Option<(usize, bool)>>,
     count: usize,
 }
 
@@ -42,20 +50,24 @@ pub(super) enum Referred {
 
 impl<'t> Ids<'t> {
     /// Looks for what is in the release. `tokens` where ids become tokens.
-    pub(super) fn of(json: &Json<'_>, seq: u64, tokens: Option<&'t TokenKey>) -> Self {
-        let mut ids = Self { seq, tokens, inside: HashMap::new(), count: 0 };
+    pub(super) fn of(json: &Json<'_>, seq: u64, feed: &'t str, tokens: Option<&'t TokenKey>) -> Self {
+        let (by_place, inside, by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut ids = Self { seq, tokens, feed, by_place, inside, by_name, count: 0 };
         ids.look(json, 0, None, 0);
         ids
     }
 
     fn look(&mut self, json: &Json<'_>, at: usize, full_url: Option<&str>, deep: usize) {
         let kind = json.text_of(at, "resourceType").unwrap_or_default();
-        let id = json.text_of(at, "id");
         self.count += 1;
-        let number = self.count;
-        let names = full_url.map(str::to_owned).into_iter().chain(id.map(|id| format!("{kind}/{id}")));
-        for name in names {
-            self.inside.entry(name).or_insert((number, full_url.is_some()));
+        let named = (self.count, full_url.is_some());
+        self.by_place.insert(at, self.count);
+        if let Some(url) = full_url {
+            self.inside.entry(url.to_owned()).or_insert(named);
+        }
+        if let Some(id) = json.text_of(at, "id") {
+            let by_name = self.by_name.entry(format!("{kind}/{id}"));
+            by_name.and_modify(|other| *other = None).or_insert(Some(named));
         }
         if kind != "Bundle" || deep >= BUNDLES_DEEP_MAX {
             return;
@@ -81,56 +93,71 @@ impl<'t> Ids<'t> {
         format!("urn:uuid:{number:08x}-0000-4000-8000-{seq:012x}")
     }
 
-    fn token(&self, kind: &str, id: &str) -> Option<String> {
-        String::from_utf8(self.tokens?.token(id.as_bytes(), b"", kind.as_bytes())).ok()
+    fn token(&self, server: &str, kind: &str, id: &str) -> Option<String> {
+        // The feed is marked, so that no server is called as a feed is.
+        let feed = format!("feed {}", self.feed);
+        let authority = if server.is_empty() { feed.as_str() } else { server };
+        String::from_utf8(self.tokens?.token(id.as_bytes(), authority.as_bytes(), kind.as_bytes())).ok()
     }
 
-    /// The id of a resource that is not contained.
-    pub(super) fn id(&self, kind: &str, id: &str) -> Option<String> {
+    /// The id of a resource that is not contained. `server` is that of its entry.
+    pub(super) fn id(&self, at: usize, server: &str, kind: &str, id: &str) -> Option<String> {
         if self.tokens.is_some() {
-            return self.token(kind, id);
+            return self.token(server, kind, id);
         }
-        self.inside.get(&format!("{kind}/{id}")).map(|(number, _)| self.number(*number))
+        self.by_place.get(&at).map(|number| self.number(*number))
     }
 
-    /// The `fullUrl` of an entry.
-    pub(super) fn full_url(&self, url: &str) -> Option<String> {
-        if let (Some(_), Some((kind, id))) = (self.tokens, target(url)) {
-            return Some(format!("{BASE}{kind}/{}", self.token(kind, id)?));
+    /// The `fullUrl` of an entry whose resource stands at this place.
+    pub(super) fn full_url(&self, url: &str, resource: Option<usize>) -> Option<String> {
+        if let (Some(_), Some((server, kind, id))) = (self.tokens, target(url)) {
+            return Some(format!("{BASE}{kind}/{}", self.token(server, kind, id)?));
         }
-        self.inside.get(url).map(|(number, _)| self.urn(*number))
+        self.by_place.get(&resource?).map(|number| self.urn(*number))
     }
 
-    /// A reference to something that is not contained.
-    pub(super) fn reference(&self, reference: &str) -> Referred {
+    /// A reference to something that is not contained, in an entry of this server; empty where it says none.
+    pub(super) fn reference(&self, reference: &str, server: &str) -> Referred {
         let target = target(reference);
-        if let (Some(_), Some((kind, id))) = (self.tokens, target) {
-            return self
-                .token(kind, id)
-                .map_or(Referred::Only(kind), |token| Referred::To(format!("{kind}/{token}")));
+        if let (Some(_), Some((named, kind, id))) = (self.tokens, target) {
+            let server = if named.is_empty() { server } else { named };
+            let token = self.token(server, kind, id);
+            return token.map_or(Referred::Only(kind), |token| Referred::To(format!("{kind}/{token}")));
         }
-        let by_name = target.and_then(|(kind, id)| self.inside.get(&format!("{kind}/{id}")));
-        match (self.inside.get(reference).or(by_name), target) {
-            (Some((number, true)), _) => Referred::To(self.urn(*number)),
-            (Some((number, false)), Some((kind, _))) => {
-                Referred::To(format!("{kind}/{}", self.number(*number)))
+        // R4, resolving references in Bundles: against the server of the entry, where it says one.
+        let found = match target {
+            Some(("", kind, id)) if server.is_empty() => {
+                self.by_name.get(&format!("{kind}/{id}")).copied().flatten()
             }
-            (_, Some((kind, _))) => Referred::Only(kind),
+            Some(("", kind, id)) => self.inside.get(&format!("{server}{kind}/{id}")).copied(),
+            Some((named, kind, id)) => self.inside.get(&format!("{named}{kind}/{id}")).copied(),
+            None => self.inside.get(reference).copied(),
+        };
+        match (found, target) {
+            (Some((number, true)), _) => Referred::To(self.urn(number)),
+            (Some((number, false)), Some((_, kind, _))) => {
+                Referred::To(format!("{kind}/{}", self.number(number)))
+            }
+            (_, Some((_, kind, _))) => Referred::Only(kind),
             (_, None) => conditional(reference).map_or(Referred::Gone, Referred::Only),
         }
     }
 }
 
-/// Type and id of `Patient/7`, `https://server/fhir/Patient/7/_history/2`.
-fn target(reference: &str) -> Option<(&'static str, &str)> {
-    let mut parts = reference.rsplit('/');
-    let mut id = parts.next()?;
-    let mut kind = parts.next()?;
-    if kind == "_history" {
-        (id, kind) = (parts.next()?, parts.next()?);
-    }
+/// The server that a `fullUrl` names, with the slash behind it; empty where it names none.
+pub(super) fn server(full_url: &str) -> &str {
+    target(full_url).map_or("", |(server, ..)| server)
+}
+
+/// Server, type and id of `Patient/7`, `https://server/fhir/Patient/7/_history/2`.
+fn target(reference: &str) -> Option<(&str, &'static str, &str)> {
+    let whole = reference.split_once("/_history/").map_or(reference, |(whole, _)| whole);
+    let (rest, id) = whole.rsplit_once('/')?;
+    let (server, kind) = rest
+        .rsplit_once('/')
+        .map_or(("", rest), |(_, kind)| (rest.strip_suffix(kind).unwrap_or_default(), kind));
     let kind = definitions().resource(kind).map(|(_, kind)| kind.name)?;
-    fhir::validate::id(id).then_some((kind, id))
+    fhir::validate::id(id).then_some((server, kind, id))
 }
 
 /// The type of `Patient?identifier=…`.

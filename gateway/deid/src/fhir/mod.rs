@@ -118,7 +118,13 @@ pub(crate) fn shape(
         rules,
         tokens: context.tokens,
         reference_year: arrived.max(dates::REFERENCE_YEAR_MIN),
-        ids: Ids::of(&json, context.seq, context.tokens.filter(|_| rules.ids_are_tokens)),
+        ids: Ids::of(
+            &json,
+            context.seq,
+            context.provenance.feed.as_str(),
+            context.tokens.filter(|_| rules.ids_are_tokens),
+        ),
+        server: String::new(),
         contained: Vec::new(),
         about: About::default(),
         out: Vec::with_capacity(raw.len() / 2),
@@ -146,6 +152,8 @@ struct Walk<'w> {
     tokens: Option<&'w TokenKey>,
     reference_year: u16,
     ids: Ids<'w>,
+    /// The server of the entry at hand; empty where it says none.
+    server: String,
     /// The ids of what the resource at hand contains.
     contained: Vec<String>,
     about: About,
@@ -169,7 +177,7 @@ impl Walk<'_> {
         self.out.push(b'"');
         let id = self.json.text_of(at, "id").and_then(|id| match within {
             Some(number) => Some(number.to_string()),
-            None => self.ids.id(kind.name, &id),
+            None => self.ids.id(at, &self.server, kind.name, &id),
         });
         if let Some(id) = id {
             self.out.extend_from_slice(b",\"id\":");
@@ -200,6 +208,11 @@ impl Walk<'_> {
     /// The members of an object, and what R4 requires of it; whether anything stayed.
     fn members(&mut self, kind: &Type, at: usize, mut is_begun: bool) -> bool {
         let outer = self.about;
+        let is_entry = kind.name == "Bundle.entry";
+        let outer_server = is_entry.then(|| {
+            let url = self.json.text_of(at, "fullUrl").unwrap_or_default();
+            std::mem::replace(&mut self.server, ids::server(&url).to_owned())
+        });
         if matches!(kind.name, "Observation" | "Observation.component") {
             self.about = self.about_observation(at);
         }
@@ -225,7 +238,13 @@ impl Walk<'_> {
             }
             self.name(&key);
             let value = self.out.len();
-            self.element(kind, element.name, property, child, node, element.many);
+            if is_entry && element.name == "fullUrl" {
+                let resource = self.json.member(at, "resource").map(|(resource, _)| resource);
+                let url = self.json.string(node).and_then(|url| self.ids.full_url(&url, resource));
+                self.text_or_removed(url);
+            } else {
+                self.element(kind, element.name, property, child, node, element.many);
+            }
             if self.out.len() == value {
                 self.out.truncate(start);
                 continue;
@@ -237,6 +256,9 @@ impl Walk<'_> {
             self.mask(kind, written, is_begun);
         }
         self.about = outer;
+        if let Some(server) = outer_server {
+            self.server = server;
+        }
         is_any
     }
 
@@ -280,10 +302,6 @@ impl Walk<'_> {
         }
         match (kind.name, name) {
             ("Bundle", "type") => return self.out.extend_from_slice(b"\"collection\""),
-            ("Bundle.entry", "fullUrl") => {
-                let url = self.json.string(node).and_then(|url| self.ids.full_url(&url));
-                return self.text_or_removed(url);
-            }
             ("Observation" | "Observation.component", "value") if !self.may_have_value(property) => {
                 return self.tally.count(Touch::IdentifierObservation);
             }

@@ -119,6 +119,14 @@ impl Walk<'_> {
 
     /// A number that is one of something, and not a number of somebody.
     fn is_amount(&self, raw: &str, is_named: bool) -> bool {
+        if let Some((mantissa, exponent)) = raw.split_once(['e', 'E']) {
+            let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+            let digits = mantissa.bytes().filter(u8::is_ascii_digit).count();
+            return matches!(exponent.len(), 1 | 2)
+                && exponent.bytes().all(|b| b.is_ascii_digit())
+                && digits <= NUMBER_INTEGER_DIGITS_MAX
+                && is_number(mantissa.as_bytes(), NUMBER_INTEGER_DIGITS_MAX);
+        }
         let bytes = raw.as_bytes();
         let fraction = raw.split_once('.').map_or("", |(_, fraction)| fraction);
         // What was computed has as many digits as its machine; they are part of an amount that has a name.
@@ -323,7 +331,7 @@ impl Walk<'_> {
             let number = self.contained.iter().position(|contained| contained == id && !id.is_empty());
             number.map_or(Referred::Gone, |number| Referred::To(format!("#{}", number + 1)))
         } else {
-            self.ids.reference(&reference)
+            self.ids.reference(&reference, &self.server)
         };
         let (to, kind) = match referred {
             Referred::To(to) => (Some(to), said),
