@@ -29,7 +29,8 @@ impl Swtpm {
             .spawn()
             .expect("swtpm is installed by `cargo xtask test --stage setup`");
         for _ in 0..500 {
-            if socket.exists() {
+            // It is bound a little before it listens.
+            if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
