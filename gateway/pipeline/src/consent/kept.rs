@@ -166,8 +166,12 @@ impl Kept {
                     self.coming = List { number, ..List::default() };
                 }
                 for person in people_of(&people) {
-                    self.coming.people.entry(person.id).or_default().push(person.authority);
-                    self.coming.count += 1;
+                    // The state may be said again between two parts; then one of them stands twice.
+                    let authorities = self.coming.people.entry(person.id).or_default();
+                    if !authorities.contains(&person.authority) {
+                        authorities.push(person.authority);
+                        self.coming.count += 1;
+                    }
                 }
             }
             Entry::ListComplete { number, count, at } => {
@@ -235,15 +239,22 @@ impl Kept {
         let statements: Vec<Statement> = self.by_id.values().flatten().cloned().collect();
         let mut entries: Vec<Entry> =
             statements.chunks(PER_ENTRY).map(|part| Entry::Said(part.to_vec())).collect();
-        if let List { number, at: Some(at), people, count } = &self.list {
-            let people: Vec<Person> = people
-                .iter()
-                .flat_map(|(id, all)| all.iter().map(|a| Person { id: *id, authority: *a }))
-                .collect();
-            entries.extend(parts(*number, &people));
-            entries.push(Entry::ListComplete { number: *number, count: *count, at: *at });
+        entries.extend(parts(self.list.number, &self.list.all()));
+        if let List { number, at: Some(at), count, .. } = self.list {
+            entries.push(Entry::ListComplete { number, count, at });
         }
+        entries.extend(parts(self.coming.number, &self.coming.all()));
         entries
+    }
+}
+
+impl List {
+    fn all(&self) -> Vec<Person> {
+        let of = |(id, all): (&Id, &Vec<Option<u64>>)| {
+            let id = *id;
+            all.iter().map(move |authority| Person { id, authority: *authority }).collect::<Vec<_>>()
+        };
+        self.people.iter().flat_map(of).collect()
     }
 }
 
@@ -293,4 +304,39 @@ pub(crate) fn standing(kept: &[&Kept], people: &[Person], today: u32) -> Standin
         }
     }
     standing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people(count: u8) -> Vec<Person> {
+        (0..count).map(|n| Person::new([n; 32], (n % 2 == 0).then_some([n; 32]))).collect()
+    }
+
+    /// The journal's oldest part may go in the middle of an import: the state is said again between two parts of the list.
+    #[test]
+    fn a_list_is_whole_though_the_state_was_said_again_between_its_parts() {
+        let (former, list) = (people(3), people(8));
+        let at = Timestamp::from_micros(7);
+        let mut kept = Kept::default();
+        parts(1, &former).for_each(|part| kept.apply(part));
+        kept.apply(Entry::ListComplete { number: 1, count: 3, at });
+        let (one, other) = list.split_at(5);
+        parts(2, one).for_each(|part| kept.apply(part));
+        // Said again: for who has all of it, and for who has nothing from before.
+        let again = kept.entries();
+        let mut later = Kept::default();
+        for entry in again {
+            kept.apply(entry.clone());
+            later.apply(entry);
+        }
+        for kept in [&mut kept, &mut later] {
+            assert_eq!(kept.list(), (3, Some(at)), "the former one is in force until then");
+            parts(2, other).for_each(|part| kept.apply(part));
+            kept.apply(Entry::ListComplete { number: 2, count: 8, at });
+            assert_eq!(kept.list(), (8, Some(at)));
+            assert!(list.iter().all(|person| kept.is_listed(person)));
+        }
+    }
 }
