@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import textwrap
+import typing
 
 import carriers
 import formats
@@ -21,10 +22,6 @@ import templates
 
 DOCUMENTS = 1_000
 SEEDS = {"dev": 20_261, "test": 20_262}
-# Shares of documents that are written in capitals, in small letters, wrapped, or read by a machine from paper.
-CAPITALS, SMALL, WRAPPED, SCANNED = 0.06, 0.04, 0.15, 0.08
-# Of the letters and digits of a scanned note, so many are read as another.
-MISREAD = 0.012
 ALIKE = dict(zip("0O1lI5S8B6G2Zce", "O0l1lS5B8G6Z2ec", strict=True))
 
 SLOT = re.compile(r"\{(\w+)\}")
@@ -55,7 +52,7 @@ class Writer:
             marked += sentence if sentence.endswith("\n") else sentence + " "
         if dice() < 0.25:
             marked += self.fill(pick.choice(templates.FOOTERS[self.split]), people)
-        return self.disturbed(labels.parse(f"{self.split}-{number}", marked))
+        return WEAR.disturbed(labels.parse(f"{self.split}-{number}", marked), self.random)
 
     def fill(self, template, people):
         """A template with its slots filled; `people` are those of the document."""
@@ -106,19 +103,34 @@ class Writer:
 
         return SLOT.sub(one, template)
 
-    def disturbed(self, document):
-        """As charts look: in capitals, wrapped, scanned. Every change keeps the length, so that all offsets hold."""
-        text, dice = document.text, self.random.random()
-        if dice < CAPITALS:
+
+class Wear(typing.NamedTuple):
+    """Shares of documents in capitals, in small letters and scanned, and of any that are wrapped; of letters that are misread;
+    how wide a wrapped line may be, from and to."""
+
+    capitals: float
+    small: float
+    scanned: float
+    wrapped: float
+    misread: float
+    widths: tuple[int, int]
+
+    def disturbed(self, document, dice):
+        """As charts look. Every change keeps the length, so that all offsets hold."""
+        text, fate = document.text, dice.random()
+        if fate < self.capitals:
             text = "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
-        elif dice < CAPITALS + SMALL:
+        elif fate < self.capitals + self.small:
             text = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-        elif dice < CAPITALS + SMALL + SCANNED:
-            text = "".join(ALIKE.get(c, c) if self.random.random() < MISREAD else c for c in text)
-        if self.random.random() < WRAPPED:
-            text = wrapped(text, self.random.randint(56, 78))
+        elif fate < self.capitals + self.small + self.scanned:
+            text = "".join(ALIKE.get(c, c) if dice.random() < self.misread else c for c in text)
+        if dice.random() < self.wrapped:
+            text = wrapped(text, dice.randint(*self.widths))
         document.text = text
         return document
+
+
+WEAR = Wear(capitals=0.06, small=0.04, scanned=0.08, wrapped=0.15, misread=0.012, widths=(56, 78))
 
 
 def wrapped(text, width):

@@ -23,9 +23,7 @@ import training_texts
 
 SEED = 20_260
 DOCUMENTS = 30_000
-# Shares of documents that are written in capitals, in small letters, wrapped, or read by a machine from paper.
-CAPITALS, SMALL, SCANNED, WRAPPED = 0.10, 0.08, 0.10, 0.2
-MISREAD = 0.02
+WEAR = generate.Wear(capitals=0.10, small=0.08, scanned=0.10, wrapped=0.2, misread=0.02, widths=(50, 90))
 # Most sentences of a carrier in one document.
 CARRIER_SENTENCES = 14
 
@@ -84,7 +82,7 @@ class Writer:
         if dice() < 0.4:
             marked += "\n" + self.block(people, training_texts.CLOSING)
         document = labels.parse(f"training-{number}", marked)
-        return self.disturbed(document)
+        return WEAR.disturbed(document, self.random)
 
     def block(self, people, table=None):
         """Labels with their values, as the head of a chart has them."""
@@ -108,20 +106,6 @@ class Writer:
     def fill(self, template, people):
         """A template with its choices made and its slots filled."""
         return SLOT.sub(lambda slot: self.forms.slot(slot.group(1), people), self.expand(template))
-
-    def disturbed(self, document):
-        """As charts look: in capitals, wrapped, scanned. Every change keeps the length, so that all offsets hold."""
-        text, dice = document.text, self.random.random()
-        if dice < CAPITALS:
-            text = "".join(c.upper() if len(c.upper()) == 1 else c for c in text)
-        elif dice < CAPITALS + SMALL:
-            text = "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
-        elif dice < CAPITALS + SMALL + SCANNED:
-            text = "".join(generate.ALIKE.get(c, c) if self.random.random() < MISREAD else c for c in text)
-        if self.random.random() < WRAPPED:
-            text = generate.wrapped(text, self.random.randint(50, 90))
-        document.text = text
-        return document
 
 
 def documents(seed=SEED, count=DOCUMENTS):
