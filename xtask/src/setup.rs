@@ -176,3 +176,20 @@ fn sources(dir: &Path) -> Result<String> {
 fn make_environment(home: &Path) -> Result<()> {
     shell::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
 }
+
+/// Where the public test data is, if it is anywhere.
+pub(crate) fn corpus() -> PathBuf {
+    std::env::var_os("WARDGATE_CORPUS").map_or_else(|| shell::root().join("../shared/corpus"), PathBuf::from)
+}
+
+/// A program of `tests/bench/deid-text`, which needs the public notes.
+pub(crate) fn deid_text(script: &str) -> Result<Command> {
+    let corpus = corpus();
+    if !corpus.join("deid").is_dir() {
+        bail!("no folder `deid` in {}: WARDGATE_CORPUS says where the corpus is", corpus.display());
+    }
+    let folder = "tests/bench/deid-text";
+    let mut program = Command::new(python("deid-text-venv", &format!("{folder}/requirements.txt"))?);
+    program.arg("-B").arg(shell::root().join(folder).join(script)).env("WARDGATE_CORPUS", corpus);
+    Ok(program)
+}

@@ -20,19 +20,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let corpus = std::env::var_os("WARDGATE_CORPUS");
-    let corpus = corpus.map_or_else(|| shell::root().join("../shared/corpus"), Into::into);
-    if !corpus.join("deid").is_dir() {
-        bail!("no folder `deid` in {}: WARDGATE_CORPUS says where the corpus is", corpus.display());
-    }
-    let folder = "tests/bench/deid-text";
-    let python = setup::python("deid-text-venv", &format!("{folder}/requirements.txt"))?;
     let documents = shell::target_dir()?.join("train-text.jsonl");
     let made = documents.with_file_name("model.zst");
-    let mut write = std::process::Command::new(python);
-    write.arg("-B").arg(shell::root().join(folder).join("training.py"));
+    let mut write = setup::deid_text("training.py")?;
     let file = File::create(&documents).with_context(|| documents.display().to_string())?;
-    shell::run(write.env("WARDGATE_CORPUS", corpus).stdout(file))?;
+    shell::run(write.stdout(file))?;
     let mut train = shell::cargo();
     train.args(["run", "--release", "-p", "wardgate-deid", "--example", "train-text", "--", "train"]);
     train.arg("--from").arg(&documents).arg("--to").arg(&made);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Args;
 use super::spread::Spread;
-use crate::shell;
+use crate::{setup, shell};
 
 /// Ours, as the benchmark names it.
 const OURS: &str = "wardgate-hl7";
@@ -31,9 +31,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 
 /// The messages: those of the corpus where it is there, otherwise our own.
 pub(super) fn files() -> Result<Vec<PathBuf>> {
-    let corpus = std::env::var_os("WARDGATE_CORPUS")
-        .map_or_else(|| shell::root().join("../shared/corpus"), PathBuf::from)
-        .join(CORPUS);
+    let corpus = setup::corpus().join(CORPUS);
     let mut found = Vec::new();
     if corpus.is_dir() {
         below(&corpus, &mut found)?;
