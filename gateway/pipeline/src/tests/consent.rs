@@ -50,14 +50,16 @@ async fn what_a_message_says_counts_from_that_message_on_until_it_is_taken_back(
     take(&gateway, &with("MRN2", "other", "")).await;
     // By another id of his, under the same authority.
     take(&gateway, &message("X", "alias").replace("X^^^LARKHAVEN^MR", "X^^^LAB~MRN1^^^LARKHAVEN")).await;
+    let alternate = message("Y", "alternate").replace("||Y^^^LARKHAVEN^MR||", "||Y^^^LAB|MRN1^^^LARKHAVEN|");
+    take(&gateway, &alternate).await;
     // The same number of another authority is another patient; without one it may be his.
     take(&gateway, &message("MRN1", "stranger").replace("LARKHAVEN^MR", "ELSEWHERE^MR")).await;
     take(&gateway, &message("MRN1", "of anybody").replace("^^^LARKHAVEN^MR", "")).await;
     gateway.idle().await;
     assert_eq!(control_ids(&research), ["before", "other", "stranger"]);
-    assert_eq!(withheld(&research), 4);
+    assert_eq!(withheld(&research), 5);
     // Who does not ask gets everything.
-    assert_eq!(lake.rows().len(), 7);
+    assert_eq!(lake.rows().len(), 8);
     gateway.stop().await;
     // It survives a restart, and is taken back by a later message alone.
     let gateway = TestBox::start(dir.path(), vec![feed("adt", None)], routes()).await;

@@ -7,6 +7,20 @@ use super::support::*;
 
 use crate::*;
 
+async fn start(dir: &Path, lake: &Arc<Landing>) -> TestBox {
+    TestBox::start(dir, vec![feed("adt", None)], vec![route("lake", "treatment", lake)]).await
+}
+
+/// A box that has delivered three records.
+async fn begun(dir: &Path, lake: &Arc<Landing>) -> Vec<String> {
+    let mut sent = Vec::new();
+    let gateway = start(dir, lake).await;
+    take(&gateway, &mut sent, 1..=3).await;
+    gateway.idle().await;
+    gateway.stop().await;
+    sent
+}
+
 fn rename(dir: &Path) {
     let spool = open_spool(dir);
     spool.lane(Lane::Clinical).renew_incarnation().unwrap();
@@ -41,22 +55,16 @@ async fn met(gateway: &TestBox) {
 async fn a_name_that_the_landing_never_heard_doubles_nothing_when_the_state_store_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let lake = Arc::<Landing>::default();
-    let start =
-        || TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]);
-    let mut sent = Vec::new();
-    let gateway = start().await;
-    take(&gateway, &mut sent, 1..=3).await;
-    gateway.idle().await;
-    gateway.stop().await;
+    let mut sent = begun(dir.path(), &lake).await;
     for round in 1..=3 {
         rename(dir.path());
         lake.0.lock().unwrap().is_deaf_to_strangers = true;
-        let gateway = start().await;
+        let gateway = start(dir.path(), &lake).await;
         met(&gateway).await;
         gateway.stop().await;
         lose_state(dir.path());
         lake.0.lock().unwrap().is_deaf_to_strangers = false;
-        let gateway = start().await;
+        let gateway = start(dir.path(), &lake).await;
         take(&gateway, &mut sent, 10 * round..=10 * round + 1).await;
         gateway.idle().await;
         gateway.stop().await;
@@ -70,15 +78,9 @@ async fn a_name_that_the_landing_never_heard_doubles_nothing_when_the_state_stor
 async fn what_the_journal_calls_settled_is_sent_again_to_a_landing_that_knows_nothing_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let lake = Arc::<Landing>::default();
-    let start =
-        || TestBox::start(dir.path(), vec![feed("adt", None)], vec![route("lake", "treatment", &lake)]);
-    let mut sent = Vec::new();
-    let gateway = start().await;
-    take(&gateway, &mut sent, 1..=3).await;
-    gateway.idle().await;
-    gateway.stop().await;
+    let mut sent = begun(dir.path(), &lake).await;
     rename(dir.path());
-    let gateway = start().await;
+    let gateway = start(dir.path(), &lake).await;
     take(&gateway, &mut sent, 4..=4).await;
     gateway.idle().await;
     gateway.stop().await;
@@ -90,7 +92,7 @@ async fn what_the_journal_calls_settled_is_sent_again_to_a_landing_that_knows_no
         shelf.rows.clear();
         shelf.ledger.clear();
     }
-    let gateway = start().await;
+    let gateway = start(dir.path(), &lake).await;
     take(&gateway, &mut sent, 5..=5).await;
     gateway.idle().await;
     gateway.stop().await;
