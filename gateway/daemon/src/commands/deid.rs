@@ -47,13 +47,13 @@ pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
     for (index, outcome) in outcomes {
         messages += 1;
         match outcome {
-            Ok(mut payload) if is_fhir => {
-                payload.push(b'\n');
+            Ok(mut payload) => {
+                if is_fhir {
+                    payload.push(b'\n');
+                } else {
+                    payload = with_cr(payload);
+                }
                 out.write_all(&payload)?;
-                listed.push_str(&format!("{}\n", json!({ "index": index, "outcome": "released" })));
-            }
-            Ok(payload) => {
-                out.write_all(&with_cr(payload))?;
                 listed.push_str(&format!("{}\n", json!({ "index": index, "outcome": "released" })));
             }
             Err(why) => {

@@ -30,7 +30,7 @@ pub(super) struct Ids<'t> {
     tokens: Option<&'t TokenKey>,
     /// Stands for the server where none is said: two feeds' `Patient/1` are two patients.
     feed: &'t str,
-    /// The number of a resource, by its place in the JSON text.
+    /// The number of a resource, by its place in the JSON text and that of the `fullUrl` beside it.
     by_place: HashMap<usize, usize>,
     /// By `fullUrl`: the number, and whether that is what it is referred to by.
     inside: HashMap<String, (usize, bool)>,
@@ -57,12 +57,13 @@ impl<'t> Ids<'t> {
         ids
     }
 
-    fn look(&mut self, json: &Json<'_>, at: usize, full_url: Option<&str>, deep: usize) {
+    fn look(&mut self, json: &Json<'_>, at: usize, full_url: Option<(usize, &str)>, deep: usize) {
         let kind = json.text_of(at, "resourceType").unwrap_or_default();
         self.count += 1;
         let named = (self.count, full_url.is_some());
         self.by_place.insert(at, self.count);
-        if let Some(url) = full_url {
+        if let Some((beside, url)) = full_url {
+            self.by_place.insert(beside, self.count);
             self.inside.entry(url.to_owned()).or_insert(named);
         }
         if let Some(id) = json.text_of(at, "id") {
@@ -78,8 +79,8 @@ impl<'t> Ids<'t> {
                 continue;
             }
             if let Some((resource, _)) = json.member(entry, "resource") {
-                let url = json.text_of(entry, "fullUrl");
-                self.look(json, resource, url.as_deref(), deep + 1);
+                let url = json.member(entry, "fullUrl").and_then(|(at, node)| Some((at, json.string(node)?)));
+                self.look(json, resource, url.as_ref().map(|(at, url)| (*at, &**url)), deep + 1);
             }
         }
     }
@@ -108,12 +109,12 @@ impl<'t> Ids<'t> {
         self.by_place.get(&at).map(|number| self.number(*number))
     }
 
-    /// The `fullUrl` of an entry whose resource stands at this place.
-    pub(super) fn full_url(&self, url: &str, resource: Option<usize>) -> Option<String> {
+    /// The `fullUrl` that stands at this place.
+    pub(super) fn full_url(&self, at: usize, url: &str) -> Option<String> {
         if let (Some(_), Some((server, kind, id))) = (self.tokens, target(url)) {
             return Some(format!("{BASE}{kind}/{}", self.token(server, kind, id)?));
         }
-        self.by_place.get(&resource?).map(|number| self.urn(*number))
+        self.by_place.get(&at).map(|number| self.urn(*number))
     }
 
     /// A reference to something that is not contained, in an entry of this server; empty where it says none.

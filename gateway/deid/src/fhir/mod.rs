@@ -106,8 +106,7 @@ pub(crate) fn shape(
     context: &Context<'_>,
 ) -> Result<Shaped, Held> {
     let json = Json::parse(raw).map_err(|_| Held::new(HeldWhy::NotAResource))?;
-    let needs_key = rules.needs_token_key();
-    if needs_key && context.tokens.is_none() {
+    if rules.needs_token_key() && context.tokens.is_none() {
         return Err(Held::new(HeldWhy::TokenKeyMissing));
     }
     let arrived = u16::try_from(context.provenance.received_at.year()).unwrap_or(0);
@@ -208,8 +207,7 @@ impl Walk<'_> {
     /// The members of an object, and what R4 requires of it; whether anything stayed.
     fn members(&mut self, kind: &Type, at: usize, mut is_begun: bool) -> bool {
         let outer = self.about;
-        let is_entry = kind.name == "Bundle.entry";
-        let outer_server = is_entry.then(|| {
+        let outer_server = (kind.name == "Bundle.entry").then(|| {
             let url = self.json.text_of(at, "fullUrl").unwrap_or_default();
             std::mem::replace(&mut self.server, ids::server(&url).to_owned())
         });
@@ -238,13 +236,7 @@ impl Walk<'_> {
             }
             self.name(&key);
             let value = self.out.len();
-            if is_entry && element.name == "fullUrl" {
-                let resource = self.json.member(at, "resource").map(|(resource, _)| resource);
-                let url = self.json.string(node).and_then(|url| self.ids.full_url(&url, resource));
-                self.text_or_removed(url);
-            } else {
-                self.element(kind, element.name, property, child, node, element.many);
-            }
+            self.element(kind, element.name, property, child, node, element.many);
             if self.out.len() == value {
                 self.out.truncate(start);
                 continue;
@@ -302,6 +294,10 @@ impl Walk<'_> {
         }
         match (kind.name, name) {
             ("Bundle", "type") => return self.out.extend_from_slice(b"\"collection\""),
+            ("Bundle.entry", "fullUrl") => {
+                let url = self.json.string(node).and_then(|url| self.ids.full_url(at, &url));
+                return self.text_or_removed(url);
+            }
             ("Observation" | "Observation.component", "value") if !self.may_have_value(property) => {
                 return self.tally.count(Touch::IdentifierObservation);
             }

@@ -372,6 +372,11 @@ fn a_resource_is_read_with_what_it_knows_of_its_people() {
         ] {
             assert_eq!(found(json), Some(kind), "{json}");
         }
+        let short = fhir::known(br#"{"resourceType":"Patient","name":[{"family":"Imp"}]}"#, 2026, strict);
+        let short = Gate { known: short, strict, seq: "7".to_owned() };
+        let class = r#"{"class":{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"IMP"}}"#;
+        assert_eq!(short.resource(class.as_bytes()), None, "a code of a public system");
+        assert_eq!(short.resource(br#"{"class":{"system":"urn:x","code":"IMP"}}"#), Some(HitKind::Name));
         assert_eq!(found(r#"{"x":"1954-03-11"}"#).is_some(), strict);
         assert_eq!(found(r#"{"city":"Redmond"}"#).is_some(), strict);
     }
