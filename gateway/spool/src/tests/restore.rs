@@ -71,53 +71,46 @@ async fn what_is_wrong_is_found_before_anything_changes() {
     assert_eq!(all(&clinical(&spool)).await.len(), 1);
 }
 
-/// The disk, but for one operation.
-#[derive(Debug)]
-struct FailsOnce {
-    count: AtomicU64,
-    at: u64,
-}
+/// The disk, behind somebody who is told the bytes of each write, or nothing of another operation, and may refuse it.
+struct Behind<F>(F);
 
-impl FailsOnce {
-    fn turn(&self) -> io::Result<()> {
-        match self.count.fetch_add(1, Ordering::SeqCst) {
-            n if n >= self.at => Err(io::Error::from_raw_os_error(5)),
-            _ => Ok(()),
-        }
+impl<F> std::fmt::Debug for Behind<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Behind")
     }
 }
 
-impl Disk for FailsOnce {
+impl<F: Fn(Option<u64>) -> io::Result<()> + Send + Sync> Disk for Behind<F> {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(Some(bytes.len() as u64))?;
         RealDisk.write_at(file, bytes, offset)
     }
     fn sync_data(&self, file: &File) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.sync_data(file)
     }
     fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.allocate(file, bytes)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.rename(from, to)
     }
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.exchange(one, other)
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.sync_dir(dir)
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.remove(path)
     }
     fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        self.turn()?;
+        (self.0)(None)?;
         RealDisk.truncate(file, bytes)
     }
     fn available(&self, dir: &Path) -> io::Result<u64> {
@@ -125,38 +118,24 @@ impl Disk for FailsOnce {
     }
 }
 
-/// A disk with room for two megabytes.
-#[derive(Debug, Default)]
-struct Full(AtomicU64);
+/// Fails from an operation on.
+fn fails_from(at: u64) -> Arc<dyn Disk> {
+    let count = AtomicU64::new(0);
+    Arc::new(Behind(move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        n if n >= at => Err(io::Error::from_raw_os_error(5)),
+        _ => Ok(()),
+    }))
+}
 
-impl Disk for Full {
-    fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.0.fetch_add(bytes.len() as u64, Ordering::SeqCst) > 2 << 20 {
-            return Err(io::Error::from_raw_os_error(28));
+/// With room for two megabytes.
+fn full() -> Arc<dyn Disk> {
+    let written = AtomicU64::new(0);
+    Arc::new(Behind(move |bytes| match bytes {
+        Some(bytes) if written.fetch_add(bytes, Ordering::SeqCst) > 2 << 20 => {
+            Err(io::Error::from_raw_os_error(28))
         }
-        RealDisk.write_at(file, bytes, offset)
-    }
-    fn sync_data(&self, file: &File) -> io::Result<()> {
-        RealDisk.sync_data(file)
-    }
-    fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        RealDisk.allocate(file, bytes)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-    fn truncate(&self, file: &File, bytes: u64) -> io::Result<()> {
-        RealDisk.truncate(file, bytes)
-    }
-    fn available(&self, dir: &Path) -> io::Result<u64> {
-        RealDisk.available(dir)
-    }
+        _ => Ok(()),
+    }))
 }
 
 #[tokio::test]
@@ -179,9 +158,8 @@ async fn a_restore_that_stops_anywhere_leaves_the_old_spool_or_the_new_one() {
         fs::remove_dir_all(&home).ok();
         copy(&dir.path().join("old"), &home);
         let place = home.join("spool");
-        let disk = Arc::new(FailsOnce { count: AtomicU64::new(0), at });
         let clock = Arc::new(Still::default());
-        let done = open_backup(&file).unwrap().restore_on(&place, &small(), clock, true, disk);
+        let done = open_backup(&file).unwrap().restore_on(&place, &small(), clock, true, fails_from(at));
         let is_done = done.is_ok();
         let spool = open(&place);
         match &all(&clinical(&spool)).await[..] {
@@ -284,9 +262,8 @@ async fn a_full_disk_leaves_what_was_there() {
     back_up(&spool, &file, true);
     drop(spool);
     let before = tree(&dir.path().join("a"));
-    let disk = Arc::new(Full::default());
     let clock = Arc::new(Still::default());
-    let full = open_backup(&file).unwrap().restore_on(&home, &small(), clock, true, disk).unwrap_err();
+    let full = open_backup(&file).unwrap().restore_on(&home, &small(), clock, true, full()).unwrap_err();
     assert!(matches!(&full, Error::Io { source, .. } if Error::is_no_space(source)), "{full}");
     assert!(tree(&dir.path().join("a")) == before, "nothing was changed, and nothing is left over");
 }
