@@ -96,7 +96,16 @@ struct Index {
 impl Index {
     fn insert(&mut self, seq: Seq, item: HeldItem, subject: Option<Subject>, origin: Option<RecordId>) {
         let place = origin.unwrap_or(item.id);
-        self.by_record.insert((item.destination.clone(), item.id), seq);
+        let earlier = self.by_record.insert((item.destination.clone(), item.id), seq);
+        // Written when the disk said that it was not, and then again: the later is the one that was decided about.
+        if let Some(twin) = earlier.and_then(|earlier| self.open.remove(&earlier).map(|_| earlier)) {
+            self.subjects.retain(|(name, _), blockers| {
+                if *name == item.destination {
+                    blockers.retain(|b| b.held != twin);
+                }
+                !blockers.is_empty()
+            });
+        }
         if let Some(subject) = subject {
             let blockers = self.subjects.entry((item.destination.clone(), subject)).or_default();
             blockers.push(Blocker { held: seq, place, released_as: None });
@@ -476,4 +485,56 @@ pub(crate) async fn append_copy(
     let log = spool.lane(lane);
     let seq = log.append(codec::encode(&envelope)?, payload).await?;
     Ok(RecordId { lane, epoch: log.epoch(), seq })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::support::{TestClock, open_spool, slug};
+
+    fn hold(seq: Seq, subject: Subject) -> Hold {
+        let provenance = Provenance {
+            feed: slug("adt"),
+            peer: String::new(),
+            channel: String::new(),
+            received_at: Timestamp::from_micros(1),
+            format: Format::Hl7v2,
+            origin: None,
+        };
+        let (only, identity, reply, sequenced, flags) = (None, None, None, None, Vec::new());
+        let envelope = Envelope { provenance, only, identity, reply, sequenced, flags };
+        Hold {
+            id: RecordId { lane: Lane::Clinical, epoch: model::StreamEpoch::FIRST, seq },
+            reason: Reason::Held,
+            why: "a test".to_owned(),
+            subject: Some(subject),
+            follows: false,
+            envelope,
+            payload: Bytes::from_static(b"x").into(),
+        }
+    }
+
+    /// A write that failed may have reached the disk all the same; the record is held again then, and stands there twice.
+    #[tokio::test]
+    async fn a_record_that_stands_there_twice_is_held_once_and_a_decision_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Arc::new(open_spool(dir.path()));
+        let load = || Held::load(Arc::clone(&spool), Arc::new(TestClock::default()));
+        let (lake, id, subject) = (slug("lake"), hold(7, [1; 16]).id, [1; 16]);
+        let (one, other) = (load().await.unwrap(), load().await.unwrap());
+        one.hold(&lake, hold(7, subject)).await.unwrap();
+        other.hold(&lake, hold(7, subject)).await.unwrap();
+        let held = load().await.unwrap();
+        assert_eq!((held.total(), held.list().len()), (1, 1));
+        assert_eq!(held.payload(&lake, id, "ida").await.unwrap(), &b"x"[..]);
+        held.dismiss(&lake, id, "ida").await.unwrap();
+        let later = RecordId { seq: 8, ..id };
+        for held in [held, load().await.unwrap()] {
+            assert_eq!(held.total(), 0);
+            assert!(
+                !held.holds(&lake, id) && !held.blocks(&lake, subject, later, None),
+                "nobody waits for it"
+            );
+        }
+    }
 }

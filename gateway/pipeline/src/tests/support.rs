@@ -19,7 +19,7 @@ use spool::RootKey;
 use crate::*;
 
 #[derive(Debug, Default)]
-pub(super) struct TestClock(AtomicI64);
+pub(crate) struct TestClock(AtomicI64);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
@@ -268,7 +268,7 @@ fn checkpoint_of(note: &str) -> Checkpoint {
     Checkpoint::parse(audit::Note::parse(note).unwrap().text()).unwrap()
 }
 
-pub(super) fn slug(name: &str) -> Slug {
+pub(crate) fn slug(name: &str) -> Slug {
     name.parse().unwrap()
 }
 
