@@ -32,7 +32,7 @@ fn identifiers_become_their_category() {
         ("Tag KLM 482, record VP-ZM-3446, photo IMG_4411.jpg", "Tag [id], record [id], photo [id]"),
         ("Fax +46 (0)157 548 89, host 10.84.34.365", "Fax +[phone], host [ip]"),
         ("Her daughter, Alvarez, Maria T., lives in Reading.", "Her daughter, [name]., lives in [location]."),
-        ("She works at Acme Roofing.", "She works at [facility]."),
+        ("She works at Acme Roofing with Park and Mann.", "She works at [facility] with [name] and [name]."),
         ("Seung-ho Bounyavong III was seen.", "[name] was seen."),
         ("Flown in from the United States.", "Flown in from the [location]."),
     ] {

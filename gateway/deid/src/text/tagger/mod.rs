@@ -20,7 +20,7 @@ use std::sync::LazyLock;
 pub use features::{Features, LEXICAL, ROW_MASK, RULED};
 
 use super::normal::Normal;
-use super::tokens::{Kind, Tokens};
+use super::tokens::{Kind, Token, Tokens};
 use super::{Category, Known, Span, numbers};
 
 /// Labels of a token.
@@ -56,6 +56,8 @@ const GUESSES: [&str; 7] = [
     "speaker",
     "joined-name",
 ];
+/// Words between a facility and those who are there with somebody.
+const COMPANY: [&str; 5] = ["with", "by", "for", "from", "to"];
 /// Most bytes between two tokens of one span.
 const GAP_BYTES_MAX: usize = 3;
 
@@ -132,7 +134,8 @@ pub(super) fn find(tokens: &Tokens<'_>, found: Vec<Span>) -> Vec<Span> {
             out.push(span);
         }
     }
-    let mut last = None;
+    let named = named(&out);
+    let (mut last, mut is_of_names) = (None, false);
     for (n, (label, margin)) in margins.iter().copied().enumerate() {
         let clinical =
             || label == Label::Number && margin < MARGIN_CODE && numbers::is_clinical_code(tokens, n);
@@ -143,6 +146,17 @@ pub(super) fn find(tokens: &Tokens<'_>, found: Vec<Span>) -> Vec<Span> {
         let confidence = confidence(margin);
         let gap = tokens.gap_before(n);
         let goes_on = last == Some(label) && gap.len() <= GAP_BYTES_MAX && !gap.contains(['\n', ';']);
+        // `Acme Roofing with Park and Mann`: what follows are the names that the rules found.
+        is_of_names = label == Label::Facility
+            && if is_of_names {
+                is_named(&named, &token) || leads_to_name(tokens, n, &named)
+            } else {
+                goes_on && COMPANY.contains(&tokens.word(n)) && leads_to_name(tokens, n, &named)
+            };
+        if is_of_names {
+            last = None;
+            continue;
+        }
         last = Some(label);
         if goes_on && let Some(span) = out.last_mut() {
             span.range.end = token.end;
@@ -153,6 +167,31 @@ pub(super) fn find(tokens: &Tokens<'_>, found: Vec<Span>) -> Vec<Span> {
         out.push(Span { range: token.start..token.end, category, rule: RULE, confidence });
     }
     out
+}
+
+/// The names that the rules found, in order and apart.
+fn named(found: &[Span]) -> Vec<std::ops::Range<usize>> {
+    let names = found.iter().filter(|span| span.category == Category::Name);
+    let mut names: Vec<_> = names.map(|span| span.range.clone()).collect();
+    names.sort_unstable_by_key(|range| range.start);
+    names.dedup_by(|next, kept| {
+        let touches = next.start <= kept.end;
+        kept.end = if touches { kept.end.max(next.end) } else { kept.end };
+        touches
+    });
+    names
+}
+
+fn is_named(named: &[std::ops::Range<usize>], token: &Token) -> bool {
+    let at = named.partition_point(|range| range.end <= token.start);
+    named.get(at).is_some_and(|range| range.start < token.end)
+}
+
+/// Whether a small word of grammar stands before such a name.
+fn leads_to_name(tokens: &Tokens<'_>, n: usize, named: &[std::ops::Range<usize>]) -> bool {
+    let is_small = tokens.written(n).first().is_some_and(u8::is_ascii_lowercase);
+    let is_joint = is_small && tokens.get(n).is_some_and(|token| token.grammar);
+    is_joint && tokens.get(n + 1).is_some_and(|next| is_named(named, &next))
 }
 
 /// Those parts of a guess that the tagger is not sure to be plain.
