@@ -10,6 +10,9 @@ use std::sync::LazyLock;
 use crate::tables::TABLES;
 use crate::units;
 
+/// RxNorm has given out some 2,700,000 numbers in twenty years, the last hundred thousand in about one.
+const RXCUI_MAX: u32 = 2_999_999;
+
 /// A coding system. Closed: a new one gets its syntax here first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum System {
@@ -175,14 +178,9 @@ impl System {
             Self::Ucum => units::is_unit(code),
             Self::Cvx => all(code, 1..=3, u8::is_ascii_digit),
             Self::Mvx => listed("0227", code),
-            Self::RxNorm => all(code, 1..=7, u8::is_ascii_digit),
+            Self::RxNorm => is_rxnorm(code),
             Self::Ndc => is_ndc(code),
-            Self::Cpt => {
-                matches(code, b"99999")
-                    || code.split_last().is_some_and(|(last, head)| {
-                        matches(head, b"9999") && matches!(last, b'F' | b'T' | b'U' | b'M')
-                    })
-            }
+            Self::Cpt => is_cpt(code),
             Self::Hcpcs => code
                 .split_first()
                 .is_some_and(|(a, rest)| (b'A'..=b'V').contains(a) && matches(rest, b"9999")),
@@ -290,6 +288,40 @@ fn is_icd10_pcs(code: &[u8]) -> bool {
         && !code.iter().all(u8::is_ascii_digit)
 }
 
+/// An RXCUI: a number that counts up, from two digits to [`RXCUI_MAX`], without zeros before it (RxNorm Technical
+/// Documentation, "RXCUI"). A medical record number of seven digits has three chances in ten.
+fn is_rxnorm(code: &[u8]) -> bool {
+    all(code, 2..=7, u8::is_ascii_digit) && code.first() != Some(&b'0') && number(code) <= RXCUI_MAX
+}
+
+/// Where the codes of category I stand (CPT, sections of the tabular list): anaesthesia, surgery, radiology, laboratory,
+/// medicine with evaluation and management.
+const CPT_SECTIONS: [(u32, u32); 6] =
+    [(100, 1_999), (10_004, 69_990), (70_010, 79_999), (80_047, 89_398), (90_281, 99_499), (99_500, 99_607)];
+
+/// Category I by its sections; II (`F`), III (`T`), laboratory analyses (`U`) and administrative ones (`M`) by their letter and
+/// how far each has got.
+fn is_cpt(code: &[u8]) -> bool {
+    if matches(code, b"99999") {
+        return CPT_SECTIONS.iter().any(|(first, last)| (*first..=*last).contains(&number(code)));
+    }
+    let Some((letter, head)) = code.split_last().filter(|(_, head)| matches(head, b"9999")) else {
+        return false;
+    };
+    match (letter, number(head)) {
+        (b'F', n) => (1..=9_007).contains(&n),
+        (b'T', n) => (1..=1_999).contains(&n),
+        (b'U', n) => (1..=999).contains(&n),
+        (b'M', n) => (1..=99).contains(&n),
+        _ => false,
+    }
+}
+
+/// Digits alone, few enough for a `u32`.
+fn number(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |n: u32, d| n.saturating_mul(10).saturating_add(u32::from(d.wrapping_sub(b'0'))))
+}
+
 fn is_ndc(code: &[u8]) -> bool {
     [
         "9999-9999-99",
@@ -333,9 +365,9 @@ mod tests {
             ("UCUM", "mg/dL mm[Hg]"),
             ("CVX", "08 141"),
             ("MVX", "MSD PMC"),
-            ("RXNORM", "197361 1049221"),
+            ("RXNORM", "161 197361 1049221 2605948"),
             ("NDC", "0002-1433-80 00002143380"),
-            ("C4", "99213 0001F"),
+            ("C4", "00100 99213 80053 36415 0001F 9007F 0042T 0240U 0004M"),
             ("HCPCS", "J1885"),
             ("ATC", "A10BA02"),
             ("MDC", "150456 MDC_PULS_OXIM_SAT_O2 MDC_PULS_OXIM_SAT_O2/MDC_MODALITY_FAST"),
@@ -370,6 +402,23 @@ mod tests {
         assert_eq!(System::of(b"HL70078"), Some(System::Hl7Table));
         assert_eq!(System::of(b"L"), None);
         assert_eq!(System::of(b"99LAB"), None);
+    }
+
+    /// Record numbers, postal codes and numbers with zeros before them.
+    #[test]
+    fn numbers_of_something_else_are_no_drugs_and_no_procedures() {
+        for (system, bad) in [
+            ("RXNORM", "0 7 0044521 044521 3000000 7700123 5553125 12345678 1e5"),
+            (
+                "C4",
+                "00000 00099 02139 05401 10001 69991 70001 80001 89999 90210 99608 99999 9008F 0000T 1000U 0100M 0001X 1234",
+            ),
+        ] {
+            let known = System::named(system).unwrap();
+            for code in bad.split(' ') {
+                assert!(!known.admits(code.as_bytes(), b""), "{system} {code}");
+            }
+        }
     }
 
     #[test]

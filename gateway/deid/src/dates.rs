@@ -80,6 +80,18 @@ fn is_time(value: &[u8]) -> bool {
         && part(4, 60)
 }
 
+/// Whether eight digits are a day, the year first or last, month and day in either order.
+pub(crate) fn is_day_in_any_order(digits: &[u8]) -> bool {
+    let part = |from: usize, length: usize| digits.get(from..from + length).unwrap_or_default();
+    let is_day = |year: &[u8], one: &[u8], other: &[u8]| {
+        let [one, other] = [number(one), number(other)];
+        plausible(year).is_some() && (1..=31).contains(&one.max(other)) && (1..=12).contains(&one.min(other))
+    };
+    digits.len() == 8
+        && all_digits(digits)
+        && (is_day(part(0, 4), part(4, 2), part(6, 2)) || is_day(part(4, 4), part(0, 2), part(2, 2)))
+}
+
 fn plausible(year: &[u8]) -> Option<u16> {
     let year = all_digits(year).then(|| number(year))?;
     (YEAR_MIN..=YEAR_MAX).contains(&year).then_some(year)
@@ -118,6 +130,16 @@ mod tests {
             ("05/01/2012", None),
         ] {
             assert_eq!(year(value.as_bytes()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn days_are_seen_in_any_order() {
+        for day in ["19540311", "03111954", "11031954", "20263112"] {
+            assert!(is_day_in_any_order(day.as_bytes()), "{day}");
+        }
+        for amount in ["12345678", "99999999", "19541331", "1954031", "195403110", "10000000", ""] {
+            assert!(!is_day_in_any_order(amount.as_bytes()), "{amount}");
         }
     }
 

@@ -96,6 +96,9 @@ pub enum HeldWhy {
     /// The policy has no rules for FHIR, and what is not listed is denied.
     #[error("the policy has no section [fhir], so nothing of FHIR may go")]
     FhirWithoutRules,
+    /// A Bundle asks to take back what the receiver cannot be told.
+    #[error("the Bundle deletes or patches, and a release under this policy cannot say what")]
+    RequestUntold,
     /// The bytes are no FHIR.
     #[error("not a resource of FHIR R4 as JSON")]
     NotAResource,
@@ -111,6 +114,7 @@ impl HeldWhy {
             Self::Gate(hit) => hit.kind.as_str(),
             Self::TokenKeyMissing => "token-key-missing",
             Self::FhirWithoutRules => "fhir-without-rules",
+            Self::RequestUntold => "request-untold",
             Self::NotAResource => "not-a-resource",
             Self::NotAMessage => "not-a-message",
         }

@@ -25,6 +25,7 @@ pub(crate) enum Touch {
     RawRemoved,
     Reference,
     Removed,
+    Request,
     SegmentRemoved,
     Sequence,
     State,
@@ -38,7 +39,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 32] = [
+    const ALL: [(Self, &'static str); 33] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -61,6 +62,7 @@ impl Touch {
         (Self::RawRemoved, "raw-removed"),
         (Self::Reference, "reference"),
         (Self::Removed, "removed"),
+        (Self::Request, "request"),
         (Self::SegmentRemoved, "segment-removed"),
         (Self::Sequence, "sequence"),
         (Self::State, "state"),
@@ -75,8 +77,14 @@ impl Touch {
 }
 
 /// Counts of [`Touch`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tally([u32; Touch::ALL.len()]);
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self([0; Touch::ALL.len()])
+    }
+}
 
 impl Tally {
     pub(crate) fn count(&mut self, touch: Touch) {

@@ -45,6 +45,35 @@ pub fn is_unit(unit: &[u8]) -> bool {
         && words().all(|word| word == "_" || WORDS.contains(word.to_lowercase().trim_start_matches('_')))
 }
 
+/// Whether the unit counts something in a volume: `/mL`, `{copies}/mL`, `[IU]/mL`, `10*3/uL`. Of such there may be many
+/// millions; of nothing else that is measured on a ward.
+pub(crate) fn counts_in_volume(unit: &[u8]) -> bool {
+    const COUNTED: [&str; 14] = [
+        "",
+        "cop",
+        "copies",
+        "copy",
+        "cp",
+        "cps",
+        "geq",
+        "iu",
+        "cfu",
+        "pfu",
+        "cells",
+        "cell",
+        "particles",
+        "u",
+    ];
+    const VOLUMES: [&str; 8] = ["ml", "l", "ul", "dl", "mcl", "µl", "mm3", "cmm"];
+    let Some((what, volume)) = std::str::from_utf8(unit).ok().and_then(|unit| unit.rsplit_once('/')) else {
+        return false;
+    };
+    // `[copies]`, `{copies}`, and the number that the count is a multiple of.
+    let what: String =
+        what.chars().filter(|c| c.is_ascii_alphabetic()).map(|c| c.to_ascii_lowercase()).collect();
+    is_unit(unit) && COUNTED.contains(&what.as_str()) && VOLUMES.contains(&volume.to_lowercase().as_str())
+}
+
 /// Whether the unit is a year, in any spelling, or an age's unit of years: then a value above 89 may be an
 /// age.
 pub(crate) fn is_year(unit: &[u8]) -> bool {

@@ -13,25 +13,15 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use deid::{Clinical, Context, Policy, TokenKey};
+use deid::{Context, Policy, TokenKey};
 use fhir::definitions::definitions;
 use serde_json::Value;
-use support::fhir::{CANARY_BASE64, resource};
+use support::fhir::{CANARY_BASE64, clinical, resource, shaped};
 use support::{corpus, key, policy, provenance, release, serialised};
 
 /// Share of clinical numbers and codes that must come out as they went in.
 const KEPT_SHARE_MIN: f64 = 0.995;
 const LABELS: [&str; 2] = ["safe-harbor", "limited-data-set"];
-
-fn clinical(json: &str) -> Clinical {
-    let resource_type = fhir::resource_type(json.as_bytes()).unwrap();
-    Clinical::Fhir { resource_type, raw: json.as_bytes().to_vec().into() }
-}
-
-fn shaped(name: &str, json: &str) -> Value {
-    let release = release(&policy(name), &clinical(json)).unwrap_or_else(|held| panic!("{name}: {held}"));
-    serde_json::from_slice(release.payload()).unwrap()
-}
 
 fn deid_value(json: &str) -> String {
     let release = release(&policy("safe-harbor"), &clinical(json)).unwrap();

@@ -124,6 +124,11 @@ impl ValueSet {
         }
     }
 
+    /// Its codes, where they are listed, in no order.
+    pub fn codes(&self) -> impl Iterator<Item = &'static str> {
+        self.codes.iter().flat_map(|codes| codes.keys().copied())
+    }
+
     /// Whether its codes are listed.
     pub const fn closed(&self) -> bool {
         self.codes.is_some()
@@ -160,6 +165,11 @@ impl Definitions {
     /// The resource types that a reference may point at.
     pub fn targets(&self, id: TargetsId) -> &[&'static str] {
         self.targets.get(usize::from(id.0)).map_or(&[], Vec::as_slice)
+    }
+
+    /// All types, resources and others.
+    pub fn types(&self) -> impl Iterator<Item = &Type> {
+        self.types.iter()
     }
 
     /// The names of all resource types, in order.

@@ -111,10 +111,12 @@ impl<'t> Ids<'t> {
 
     /// The `fullUrl` that stands at this place.
     pub(super) fn full_url(&self, at: usize, url: &str) -> Option<String> {
+        // Of an entry without a resource there is nothing to be named.
+        let number = *self.by_place.get(&at)?;
         if let (Some(_), Some((server, kind, id))) = (self.tokens, target(url)) {
             return Some(format!("{BASE}{kind}/{}", self.token(server, kind, id)?));
         }
-        self.by_place.get(&at).map(|number| self.urn(*number))
+        Some(self.urn(number))
     }
 
     /// A reference to something that is not contained, in an entry of this server; empty where it says none.

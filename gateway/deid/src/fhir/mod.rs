@@ -12,7 +12,7 @@
 //! | ids of resources, references | numbers within the release, or keyed tokens ([`ids`]) |
 //! | extensions | those of [`EXTENSIONS`], their values by the same rules; any other is removed |
 //! | elements and types that R4 does not define | nothing |
-//! | a Bundle | a `collection`: requests, answers, links and totals go |
+//! | a Bundle | a `collection`: requests, answers, links and totals go; one that deletes stays what it is, or is held ([`requests`]) |
 //!
 //! What R4 requires and the rules remove stays as an element that says so: the extension `data-absent-reason`, `masked`.
 //! Observations that say who somebody is, by LOINC code or by the words beside it, lose their value.
@@ -20,6 +20,7 @@
 //! **Limits** are those of [`fhir::validate::json`]; time is linear in the text.
 
 mod ids;
+mod requests;
 pub(crate) mod terms;
 mod values;
 
@@ -28,6 +29,7 @@ use fhir::validate::Primitive;
 use fhir::validate::json::{Json, Kind, Node};
 
 use self::ids::Ids;
+use self::requests::{Requests, Told};
 use crate::dates;
 use crate::policy::{Compiled, FhirRules};
 use crate::release::{Held, HeldWhy};
@@ -124,6 +126,8 @@ pub(crate) fn shape(
             context.tokens.filter(|_| rules.ids_are_tokens),
         ),
         server: String::new(),
+        requests: Requests::Gone,
+        is_untold: false,
         contained: Vec::new(),
         about: About::default(),
         out: Vec::with_capacity(raw.len() / 2),
@@ -131,6 +135,9 @@ pub(crate) fn shape(
     };
     if !walk.resource(0, None) {
         return Err(Held::new(HeldWhy::NotAResource));
+    }
+    if walk.is_untold {
+        return Err(Held::new(HeldWhy::RequestUntold));
     }
     Ok(Shaped { payload: walk.out, tally: walk.tally })
 }
@@ -153,6 +160,10 @@ struct Walk<'w> {
     ids: Ids<'w>,
     /// The server of the entry at hand; empty where it says none.
     server: String,
+    /// Of the Bundle at hand.
+    requests: Requests,
+    /// Something is asked for that the release does not say.
+    is_untold: bool,
     /// The ids of what the resource at hand contains.
     contained: Vec<String>,
     about: About,
@@ -171,6 +182,13 @@ impl Walk<'_> {
         let inner = within.is_none().then(|| self.contained_in(at));
         let outer = inner.map(|inner| std::mem::replace(&mut self.contained, inner));
         let about = std::mem::take(&mut self.about);
+        let requests = if kind.name == "Bundle" {
+            requests::of_bundle(self.json, at, self.rules.ids_are_tokens)
+        } else {
+            Requests::Gone
+        };
+        self.is_untold |= requests == Requests::Untold;
+        let requests = std::mem::replace(&mut self.requests, requests);
         self.out.extend_from_slice(b"{\"resourceType\":\"");
         self.out.extend_from_slice(kind.name.as_bytes());
         self.out.push(b'"');
@@ -184,7 +202,7 @@ impl Walk<'_> {
         }
         self.members(kind, at, true);
         self.out.push(b'}');
-        self.about = about;
+        (self.about, self.requests) = (about, requests);
         if let Some(outer) = outer {
             self.contained = outer;
         }
@@ -289,11 +307,18 @@ impl Walk<'_> {
     }
 
     fn element(&mut self, kind: &Type, name: &str, property: &Property, at: usize, node: &Node, many: bool) {
+        match (kind.name, name, self.requests) {
+            ("Bundle", "type", Requests::Stay(kind)) => return self.text(kind),
+            ("Bundle", "type", _) => return self.text("collection"),
+            ("Bundle.entry", "request", Requests::Stay(_)) if node.kind == Kind::Object => {
+                return self.request(at);
+            }
+            _ => {}
+        }
         if REMOVED.contains(&(kind.name, name)) {
             return self.tally.count(Touch::Removed);
         }
         match (kind.name, name) {
-            ("Bundle", "type") => return self.out.extend_from_slice(b"\"collection\""),
             ("Bundle.entry", "fullUrl") => {
                 let url = self.json.string(node).and_then(|url| self.ids.full_url(at, &url));
                 return self.text_or_removed(url);
@@ -307,6 +332,17 @@ impl Walk<'_> {
             (Kind::Array, true) => self.array(kind, name, property, at),
             (Kind::Array, false) | (Kind::Null, _) => self.tally.count(Touch::ExtraRemoved),
             _ => self.one(kind, name, property, at, node, 1),
+        }
+    }
+
+    fn request(&mut self, at: usize) {
+        match requests::told(self.json, at, &self.ids, &self.server) {
+            Told::As(method, url) => {
+                self.tally.count(Touch::Request);
+                self.strings(&[("method", method.to_owned()), ("url", url)]);
+            }
+            Told::Nothing => self.tally.count(Touch::Removed),
+            Told::Not => self.is_untold = true,
         }
     }
 

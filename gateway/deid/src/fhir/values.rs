@@ -65,40 +65,40 @@ impl Walk<'_> {
         node: &Node,
     ) {
         let raw = self.json.raw(node);
-        let is_text = matches!(node.kind, Kind::String);
-        match primitive {
-            Primitive::Boolean if matches!(node.kind, Kind::True | Kind::False) => {
+        // An escape is one way to write the same code: `\u0066inal`.
+        let text = self.json.string(node);
+        match (primitive, &text) {
+            (Primitive::Boolean, None) if matches!(node.kind, Kind::True | Kind::False) => {
                 self.out.extend_from_slice(raw.as_bytes());
             }
-            Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt | Primitive::Decimal
-                if node.kind == Kind::Number =>
-            {
-                self.number(raw);
-            }
-            Primitive::Code if is_text => {
+            (
+                Primitive::Integer | Primitive::PositiveInt | Primitive::UnsignedInt | Primitive::Decimal,
+                None,
+            ) if node.kind == Kind::Number => self.number(raw),
+            (Primitive::Code, Some(code)) => {
                 let set = property.binding.and_then(|set| self.definitions.set(set));
-                if set.is_some_and(|set| set.closed() && set.contains(None, raw)) {
-                    self.keep(raw, Touch::Code);
+                if set.is_some_and(|set| set.closed() && set.contains(None, code)) {
+                    self.keep(code, Touch::Code);
                 } else {
                     self.tally.count(Touch::CodeRefused);
                 }
             }
-            Primitive::Date | Primitive::DateTime if is_text => self.date(raw),
-            Primitive::Instant | Primitive::Time if is_text && self.rules.dates == FhirDate::Keep => {
-                self.date(raw)
+            (Primitive::Date | Primitive::DateTime, Some(date)) => self.date(date),
+            (Primitive::Instant | Primitive::Time, Some(time)) if self.rules.dates == FhirDate::Keep => {
+                self.date(time);
             }
-            Primitive::String if is_text && (kind, name) == ("SampledData", "data") => self.samples(raw),
+            (Primitive::String, Some(data)) if (kind, name) == ("SampledData", "data") => self.samples(data),
             _ => self.tally.count(Touch::Removed),
         }
     }
 
     /// The value of an allowed extension: a code of the two that they hold.
     pub(super) fn code_of_extension(&mut self, node: &Node) {
-        let raw = self.json.raw(node);
-        let is_code = matches!(raw, "F" | "M" | "UNK" | "OTH" | "ASKU" | "248152002" | "248153007")
-            || terms::vouches(self.policy, "http://terminology.hl7.org/CodeSystem/data-absent-reason", raw);
-        if node.kind == Kind::String && is_code {
-            self.keep(raw, Touch::Code);
+        let code = self.json.string(node).unwrap_or_default();
+        let is_code = matches!(&*code, "F" | "M" | "UNK" | "OTH" | "ASKU" | "248152002" | "248153007")
+            || terms::vouches(self.policy, "http://terminology.hl7.org/CodeSystem/data-absent-reason", &code);
+        if is_code {
+            self.keep(&code, Touch::Code);
         } else {
             self.tally.count(Touch::CodeRefused);
         }
@@ -202,7 +202,7 @@ impl Walk<'_> {
     }
 
     /// An object of strings; nothing where there is none.
-    fn strings(&mut self, members: &[(&str, String)]) {
+    pub(super) fn strings(&mut self, members: &[(&str, String)]) {
         if members.is_empty() {
             return;
         }
@@ -278,7 +278,12 @@ impl Walk<'_> {
         let is_unit = units::is_unit(unit.as_bytes());
         let named = self.about.is_named || is_code || is_unit;
         let number = self.json.member(at, "value").filter(|(_, node)| node.kind == Kind::Number);
-        let number = number.map(|(_, node)| self.json.raw(node)).filter(|raw| self.is_amount(raw, named));
+        // What a code names and a unit counts in a volume.
+        let is_count = self.about.is_named
+            && (is_code && units::counts_in_volume(code.as_bytes())
+                || is_unit && units::counts_in_volume(unit.as_bytes()));
+        let fits = |raw: &&str| self.is_amount(raw, named) || is_count && is_count_of_many(raw);
+        let number = number.map(|(_, node)| self.json.raw(node)).filter(fits);
         let Some(mut number) = number else { return self.tally.count(Touch::NumberRefused) };
         let mut comparator = Some(&*comparator).filter(|c| matches!(*c, "<" | "<=" | ">=" | ">"));
         if self.policy.ages_capped && self.is_over_89(number, &unit, &code) {
@@ -345,6 +350,22 @@ impl Walk<'_> {
     }
 }
 
+/// Eight digits that are no day, or nine of which the last two at least are zeros (a social security number has nine), with or
+/// without digits behind a point. Virus loads are counted so far.
+fn is_count_of_many(raw: &str) -> bool {
+    let (integer, fraction) = raw.split_once('.').unwrap_or((raw, ""));
+    let bytes = integer.as_bytes();
+    let fits = match bytes.len() {
+        8 => !dates::is_day_in_any_order(bytes),
+        9 => integer.ends_with("00"),
+        _ => false,
+    };
+    fits && !integer.starts_with('0')
+        && integer.bytes().all(|b| b.is_ascii_digit())
+        && fraction.len() <= NUMBER_FRACTION_DIGITS_MAX
+        && fraction.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// `YYYY`, `YYYY-MM`, `YYYY-MM-DD`, the last with a time, or a time alone, as R4 writes them.
 fn is_date_or_time(text: &str) -> bool {
     let (date, time) = match text.split_once('T') {
@@ -356,9 +377,15 @@ fn is_date_or_time(text: &str) -> bool {
         lengths.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
     };
     let mut parts = date.split('-');
-    let is_date = parts.next().is_some_and(|year| digits(year, &[4]))
-        && parts.clone().count() <= 2
-        && parts.all(|part| digits(part, &[2]));
+    let year = parts.next().unwrap_or_default();
+    let part = |text: Option<&str>, max: u8| {
+        text.is_none_or(|text| digits(text, &[2]) && text.parse().is_ok_and(|n: u8| (1..=max).contains(&n)))
+    };
+    let is_date = year.len() == 4
+        && dates::year(year.as_bytes()).is_some()
+        && part(parts.next(), 12)
+        && part(parts.next(), 31)
+        && parts.next().is_none();
     let is_time = |time: &str| {
         let clock = time.strip_suffix('Z').or_else(|| time.split_once(['+', '-']).map(|(clock, _)| clock));
         let zone = time.split_once(['+', '-']).map_or("00:00", |(_, zone)| zone);
@@ -403,6 +430,10 @@ mod tests {
             "2012-05T12:00:00Z",
             "555-12-3456",
             "12:SM",
+            "5553-12-25",
+            "2012-13-01",
+            "2012-05-32",
+            "2012-05-01-02",
         ] {
             assert!(!is_date_or_time(bad), "{bad}");
         }

@@ -323,6 +323,22 @@ impl Known {
         self.birth_dates.insert(hyphens);
     }
 
+    /// Whether a telephone number stands among the digits of a value. In a number with one point it is what stands before the
+    /// point, or it ends the whole: what a machine computed to sixteen digits holds any seven sooner or later.
+    fn has_telephone(&self, lower: &[u8], digits: &[u8], numeric: bool) -> bool {
+        let any =
+            |digits: &[u8]| digits.windows(TELEPHONE_DIGITS).any(|window| self.telephones.contains(window));
+        let mut halves = lower.strip_prefix(b"-").unwrap_or(lower).split(|b| *b == b'.');
+        let is_whole = |half: &[u8]| half.iter().all(u8::is_ascii_digit);
+        match (halves.next(), halves.next(), halves.next()) {
+            (Some(before), Some(after), None) if numeric && is_whole(before) && is_whole(after) => {
+                let last = digits.len().checked_sub(TELEPHONE_DIGITS).and_then(|at| digits.get(at..));
+                any(before) || last.is_some_and(any)
+            }
+            _ => any(digits),
+        }
+    }
+
     /// What of the record stands in a value. `town`: the value stands where a town may.
     pub(super) fn find(&self, value: &[u8], town: bool) -> Option<HitKind> {
         let lower = lower(value.trim_ascii());
@@ -345,9 +361,7 @@ impl Known {
         if stands_in(&self.addresses, &lower) && !may_be_town() {
             return Some(HitKind::Address);
         }
-        if lower.iter().filter(|b| b.is_ascii_digit()).count() >= TELEPHONE_DIGITS
-            && digits(&lower).windows(TELEPHONE_DIGITS).any(|window| self.telephones.contains(window))
-        {
+        if cut.len() >= TELEPHONE_DIGITS && self.has_telephone(&lower, &cut, numeric) {
             return Some(HitKind::Telephone);
         }
         let is_birth = |text: &[u8]| {

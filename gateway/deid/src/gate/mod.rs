@@ -16,7 +16,7 @@
 //! where a town belongs. A record held for them would be held for ever, and they tell nothing.
 //!
 //! **Invariants.** Nothing here calls [`crate::rules`], its tables or its cutting of messages: a defect there
-//! is not repeated here. Nothing is trusted for where it stands. Exempt are what no sender can write: the
+//! is not repeated here. Of FHIR it shares what HL7 publishes, R4's definitions and lists of codes, and not how they are applied. Nothing is trusted for where it stands. Exempt are what no sender can write: the
 //! feed's and the profile's name (chosen by the operator), the names of rules in the receipt, the names of
 //! segments, and the place in the stream in a header. OBX-4 of a bedside device (`1.1.2.3`) is no address of a host.
 

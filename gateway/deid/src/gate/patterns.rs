@@ -6,6 +6,9 @@ use super::text::words;
 /// Fewest digits of a date, a telephone number or a social security number.
 const DIGITS_MIN: usize = 6;
 
+/// Longest time of a day with its fraction and zone.
+const INSTANT_TIME_BYTES_MAX: usize = 24;
+
 /// The first pattern in a value.
 pub(super) fn find(value: &[u8]) -> Option<HitKind> {
     let count = |fits: fn(&u8) -> bool| value.iter().filter(|b| fits(b)).count();
@@ -33,6 +36,19 @@ pub(super) fn find(value: &[u8]) -> Option<HitKind> {
         return Some(HitKind::TelephonePattern);
     }
     has_date(value, &shape).then_some(HitKind::DatePattern)
+}
+
+/// `2012-05-01T12:30:00.000+01:00`: a day and a time of it, and nothing else.
+pub(super) fn is_instant(value: &[u8]) -> bool {
+    let shape = |at: usize, mark: u8| value.get(at) == Some(&mark);
+    let time = value.get(11..).unwrap_or_default();
+    shape(4, b'-')
+        && shape(7, b'-')
+        && shape(10, b'T')
+        && is_day(value, 0, 5, 8)
+        && (5..=INSTANT_TIME_BYTES_MAX).contains(&time.len())
+        && time.iter().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'+' | b'-' | b'Z'))
+        && shape(13, b':')
 }
 
 /// Where a channel is in a bedside device: system, part, channel, metric, each of the first three a small number.
@@ -114,6 +130,18 @@ mod tests {
             ("born 5/1/1962", HitKind::DatePattern),
         ] {
             assert_eq!(find(value.as_bytes()), Some(kind), "{value}");
+        }
+    }
+
+    #[test]
+    fn instants_are_told_from_numbers() {
+        for good in ["2012-05-01T12:30:00Z", "1988-11-04T08:59:41.909-08:00", "2024-05-06T07:08+01:00"] {
+            assert!(is_instant(good.as_bytes()), "{good}");
+        }
+        for bad in
+            ["2012-05-01", "5553-12-55T67:00:00", "2012-05-01T555-312-5567", "2012-05-01T12:30:00SMITH", ""]
+        {
+            assert!(!is_instant(bad.as_bytes()), "{bad}");
         }
     }
 

@@ -1,7 +1,11 @@
 //! Resources that hold a canary wherever R4 lets one stand, and wherever it does not.
 
+use deid::Clinical;
 use fhir::definitions::{Content, Type, definitions};
 use fhir::validate::Primitive;
+use serde_json::Value;
+
+use super::{policy, release};
 
 /// How deep elements are nested.
 const DEEP_MAX: usize = 4;
@@ -126,4 +130,16 @@ fn for_coding(out: &mut String, canary: &str) {
     out.push_str(&format!(
         "{{\"system\":\"http://loinc.org\",\"version\":\"{canary}\",\"code\":\"{canary}\",\"display\":\"{canary}\"}}"
     ));
+}
+
+/// A resource as it comes to a policy.
+pub(crate) fn clinical(json: &str) -> Clinical {
+    let resource_type = fhir::resource_type(json.as_bytes()).unwrap();
+    Clinical::Fhir { resource_type, raw: json.as_bytes().to_vec().into() }
+}
+
+/// What a policy of this name makes of it.
+pub(crate) fn shaped(name: &str, json: &str) -> Value {
+    let release = release(&policy(name), &clinical(json)).unwrap_or_else(|held| panic!("{name}: {held}"));
+    serde_json::from_slice(release.payload()).unwrap()
 }

@@ -1,9 +1,20 @@
-//! FHIR, read a second time: by another reader of JSON, and by where R4 puts people. Shares nothing with the rules.
+//! FHIR, read a second time: by another reader of JSON, and by where R4 puts people. Shares nothing with the rules but what HL7
+//! publishes: the definitions of R4 and the lists of codes beside them.
+//!
+//! A patient may be called Final or Vital, and every observation is `final`. So a word of a name is none where the whole of a
+//! string is the type of a resource, a code that R4 lists for the very element, or one that HL7 lists for the system beside it,
+//! letter by letter. In any other company, and anywhere else, it is a hit.
 
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use fhir::definitions::{Content, Property, Type, definitions};
+use fhir::validate::Primitive;
 use serde_json::{Map, Value};
 
 use super::known::Known;
 use super::{Gate, HitKind, patterns};
+use crate::fhir::terms;
 
 /// Resources whose names, numbers and addresses are those of people whom a release must not name, and whether also of
 /// providers, whom a limited data set may name.
@@ -25,6 +36,17 @@ const PUBLIC: [&str; 13] = [
     "bluebutton.cms.gov",
     "deidentified.invalid",
 ];
+
+/// Longest code of a public system that is taken for one whatever it reads like.
+const SHORT_CODE_BYTES_MAX: usize = 4;
+
+/// Codes that HL7 and CMS list beyond R4, with their systems: those that are written out, no shapes.
+static LISTED: LazyLock<HashSet<(&str, &str)>> = LazyLock::new(|| {
+    let lines = terms::SOURCE.lines().filter(|line| !line.starts_with('#'));
+    let systems = lines.filter_map(|line| line.split_once(' '));
+    let codes = systems.flat_map(|(system, codes)| codes.split(' ').map(move |code| (system, code)));
+    codes.filter(|(_, code)| !code.contains(['9', '*'])).collect()
+});
 
 /// What a resource knows of its people. Nothing where it is no JSON: then there is no release of it either.
 pub(super) fn known(raw: &[u8], year: i16, strict: bool) -> Known {
@@ -117,27 +139,34 @@ impl Gate {
     /// Every string and number of a release, and the names of what they stand under.
     pub(super) fn resource(&self, payload: &[u8]) -> Option<HitKind> {
         match serde_json::from_slice::<Value>(payload) {
-            Ok(value) => self.json(&value, ""),
+            Ok(value) => self.json(&value, Place::default()),
             // What the rules wrote is JSON; what is none was not looked at.
             Err(_) => Some(HitKind::Envelope),
         }
     }
 
-    fn json(&self, value: &Value, system: &str) -> Option<HitKind> {
+    fn json(&self, value: &Value, place: Place<'_>) -> Option<HitKind> {
         match value {
             Value::Object(object) => {
-                let system = object.get("system").and_then(Value::as_str).unwrap_or_default();
+                let text = |name| object.get(name).and_then(Value::as_str);
+                let resource = text("resourceType").and_then(|name| definitions().resource(name));
+                let kind = resource.map(|(_, kind)| kind).or(place.kind());
+                let system = text("system").unwrap_or_default();
                 object.iter().find_map(|(name, value)| {
-                    let is_of_stream = matches!(name.as_str(), "id" | "fullUrl" | "reference");
+                    let is_of_stream = matches!(name.as_str(), "id" | "fullUrl" | "reference")
+                        || name == "url" && object.contains_key("method");
                     match value {
                         // Ours: the place in the stream, or a token.
                         Value::String(text) if is_of_stream && !self.is_known(text) => None,
-                        value => self.json(value, system),
+                        value => {
+                            let property = kind.and_then(|kind| kind.property(name));
+                            self.json(value, Place { name, property, system })
+                        }
                     }
                 })
             }
-            Value::Array(values) => values.iter().find_map(|value| self.json(value, system)),
-            Value::String(text) => self.string(text, system),
+            Value::Array(values) => values.iter().find_map(|value| self.json(value, place)),
+            Value::String(text) => self.string(text, place),
             Value::Number(number) => self.known.find(number.to_string().as_bytes(), false),
             Value::Bool(_) | Value::Null => None,
         }
@@ -148,14 +177,58 @@ impl Gate {
             .any(|part| part.len() >= 6 && self.known.find(part.as_bytes(), false).is_some())
     }
 
-    fn string(&self, text: &str, system: &str) -> Option<HitKind> {
+    fn string(&self, text: &str, place: Place<'_>) -> Option<HitKind> {
         if is_public(text) {
             return None;
         }
-        let is_concept = || matches!(system, "http://snomed.info/sct" | "http://hl7.org/fhir/sid/ndc");
+        let is_concept = || matches!(place.system, "http://snomed.info/sct" | "http://hl7.org/fhir/sid/ndc");
         let hit = self.value(text.as_bytes(), !self.strict, is_concept);
-        // A code of a public system is no word of a name, however it is spelt.
-        hit.filter(|kind| !(*kind == HitKind::Name && is_public(system) && text.len() <= 4))
+        hit.filter(|kind| match kind {
+            HitKind::Name | HitKind::Address => !place.lists(text),
+            // Fourteen digits and those of the zone hold any seven sooner or later.
+            HitKind::Telephone => !patterns::is_instant(text.as_bytes()),
+            _ => true,
+        })
+    }
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy, Default)]
+struct Place<'p> {
+    name: &'p str,
+    /// What R4 puts there, if anything.
+    property: Option<&'static Property>,
+    /// The coding system that stands beside it.
+    system: &'p str,
+}
+
+impl Place<'_> {
+    fn kind(&self) -> Option<&'static Type> {
+        match self.property?.content {
+            Content::Complex(id) | Content::Reference(id, _) => definitions().get(id),
+            Content::Primitive(_) | Content::Resource => None,
+        }
+    }
+
+    /// Whether HL7 wrote this word, and for this place.
+    fn lists(&self, text: &str) -> bool {
+        match (self.name, self.property) {
+            ("resourceType", _) => definitions().resource(text).is_some(),
+            // Of a reference.
+            ("type", Some(Property { content: Content::Primitive(Primitive::Uri), .. })) => {
+                definitions().resource(text).is_some()
+            }
+            ("code", _) if !self.system.is_empty() => {
+                // A code of a public system is no word of a name, where it is short.
+                is_public(self.system) && text.len() <= SHORT_CODE_BYTES_MAX
+                    || definitions().knows(self.system, text)
+                    || LISTED.contains(&(self.system, text))
+            }
+            (_, Some(Property { content: Content::Primitive(Primitive::Code), binding: Some(set), .. })) => {
+                definitions().set(*set).is_some_and(|set| set.closed() && set.contains(None, text))
+            }
+            _ => false,
+        }
     }
 }
 
@@ -164,7 +237,11 @@ fn is_public(text: &str) -> bool {
     let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     match host {
         Some(rest) => PUBLIC.contains(&rest.split('/').next().unwrap_or_default()) && !has_number(rest),
-        None => text.starts_with("urn:iso:std:iso:") || text.starts_with("urn:oid:2.16.840.1.113883."),
+        None => {
+            text == "urn:ietf:bcp:47"
+                || text.starts_with("urn:iso:std:iso:")
+                || text.starts_with("urn:oid:2.16.840.1.113883.")
+        }
     }
 }
 
@@ -173,3 +250,6 @@ fn has_number(rest: &str) -> bool {
     patterns::find(rest.split_once('/').map_or("", |(_, path)| path).as_bytes())
         .is_some_and(|kind| kind != HitKind::NetworkPattern)
 }
+
+#[cfg(test)]
+mod tests;
