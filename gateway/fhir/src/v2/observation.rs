@@ -1,6 +1,7 @@
 //! OBX-5: what OBX-2 says it is, in the element that FHIR has for it.
 
 use super::leaves::Node;
+use super::place::backwards;
 use super::primitives::{Moment, base64, decimal, time};
 use super::run::Run;
 use crate::json::{Json, Name, Object};
@@ -182,17 +183,19 @@ impl<'m> Run<'_, 'm> {
     fn period(&mut self, value: Node<'_, 'm>, official: bool) -> Option<Json> {
         let offset = self.context.offset_minutes;
         let (begin, end) = (value.child(1).first_leaf(), value.child(2).first_leaf());
-        let (from, to) = (begin.text().and_then(Moment::parse), end.text().and_then(Moment::parse));
-        if let (Some(from), Some(to)) = (from, to)
-            && from.is_after(&to, offset)
+        let when =
+            |node: &Node<'_, 'm>| node.text().and_then(Moment::parse).map(|moment| moment.date_time(offset));
+        let (from, to) = (when(&begin), when(&end));
+        if let (Some(from), Some(to)) = (&from, &to)
+            && backwards(from, to)
         {
             return None;
         }
         let mut period = Object::new();
-        for (name, node, moment) in [("start", begin, from), ("end", end, to)] {
-            if let Some(moment) = moment {
+        for (name, node, time) in [("start", begin, from), ("end", end, to)] {
+            if let Some(time) = time {
                 self.take(node, official, name);
-                period.set(name, Json::Text(moment.date_time(offset)));
+                period.set(name, Json::Text(time));
             }
         }
         (!period.is_empty()).then(|| period.into())

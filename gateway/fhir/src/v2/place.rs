@@ -2,6 +2,7 @@
 
 use crate::json::{Json, Name, Object};
 use crate::maps::Step;
+use crate::validate::after;
 
 /// Elements that lines share by label: label, repetition, index in the array.
 pub(crate) type Labels = Vec<(u16, u16, usize)>;
@@ -161,20 +162,27 @@ pub(crate) fn excluded(object: &Object, name: &str, value: &Json) -> bool {
     }
     let other = |name: &str| object.get(name).and_then(Json::as_str);
     match (name, value.as_str()) {
-        ("end", Some(end)) => other("start").is_some_and(|start| is_after(start, end)),
-        ("start", Some(start)) => other("end").is_some_and(|end| is_after(start, end)),
+        ("end", Some(end)) => other("start").is_some_and(|start| backwards(start, end)),
+        ("start", Some(start)) => other("end").is_some_and(|end| backwards(start, end)),
         _ => false,
     }
 }
 
-/// Orders two times of FHIR as far as both are precise; by the day alone where their zones differ.
-fn is_after(start: &str, end: &str) -> bool {
+/// Whether a period would end before it starts: as the validator sees it, and where one time is less precise than the
+/// other, as far as both go; by the day alone where their zones differ.
+pub(crate) fn backwards(start: &str, end: &str) -> bool {
     let zone = |time: &str| {
         time.get(10..)
             .and_then(|t| t.rfind(['Z', '+', '-']))
             .and_then(|at| time.get(10 + at..))
             .map(str::to_owned)
     };
+    if after(start, end) {
+        return true;
+    }
+    if start.contains('T') && end.contains('T') && zone(start) != zone(end) {
+        return false;
+    }
     let length = if zone(start) == zone(end) { 19 } else { 10 };
     let length = length.min(start.len()).min(end.len());
     match (start.get(..length), end.get(..length)) {
@@ -186,7 +194,8 @@ fn is_after(start: &str, end: &str) -> bool {
 /// Takes over members that are not there yet or are the same; all or nothing.
 pub(crate) fn merge(old: &mut Object, new: Object) -> bool {
     let fits = new.members().all(|(name, value)| match (old.get(name), value) {
-        (None, _) | (Some(Json::Array(_)), Json::Array(_)) => true,
+        (None, value) => !excluded(old, name, value),
+        (Some(Json::Array(_)), Json::Array(_)) => true,
         (Some(there), value) => there == value,
     });
     if !fits {
@@ -314,5 +323,33 @@ fn shared(
             }
             done
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_that_run_backwards_are_noticed() {
+        for (start, end, expected) in [
+            ("2024-01-02", "2024-01-01", true),
+            ("2024-01-01", "2024-01-01T10:30:00Z", false),
+            ("2024", "2024-01-01", false),
+            // The clocks run forwards and the moments do not: a zone beside one that the receiver supplied.
+            ("2024-01-01T12:00:00-05:00", "2024-01-01T12:00:00Z", true),
+            ("2024-03-01T00:30:00+02:00", "2024-02-29T23:00:00Z", false),
+            ("2024-01-01T12:00:00.5Z", "2024-01-01T12:00:00.25Z", true),
+        ] {
+            assert_eq!(backwards(start, end), expected, "{start} {end}");
+        }
+    }
+
+    #[test]
+    fn halves_of_a_period_that_do_not_fit_stay_apart() {
+        let half = |name: &'static str, time: &'static str| Object::from([(name, Json::text(time))]);
+        let mut period = half("start", "2024-01-02");
+        assert!(!merge(&mut period, half("end", "2024-01-01")));
+        assert!(merge(&mut period, half("end", "2024-01-03")));
     }
 }

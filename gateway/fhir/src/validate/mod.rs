@@ -32,7 +32,7 @@ pub(crate) use json::Json;
 pub use outcome::{Code, Issue, Severity, operation_outcome};
 pub use primitive::{Primitive, id};
 pub use reference::Target;
-pub(crate) use rules::Rule;
+pub(crate) use rules::{Rule, after};
 pub use walk::{CONTAINED_MAX, ISSUES_MAX};
 
 /// What was found.

@@ -278,7 +278,7 @@ fn component_of_same_code(json: &Json<'_>, n: usize) -> bool {
 }
 
 /// Whether one moment is after another, where R4 lets them be compared: both of the same precision.
-fn after(start: &str, end: &str) -> bool {
+pub(crate) fn after(start: &str, end: &str) -> bool {
     match (start.split_once('T'), end.split_once('T')) {
         (None, None) => start.len() == end.len() && start > end,
         (Some(start), Some(end)) => matches!((moment(start), moment(end)), (Some(a), Some(b)) if a > b),
