@@ -25,6 +25,7 @@ pub(crate) fn convert(kind: Primitive, text: &str, offset: Offset) -> Option<Jso
         Primitive::Instant => Json::text(Moment::parse(text)?.instant(offset)?),
         Primitive::Time => Json::text(time(text)?),
         Primitive::Decimal => Json::Number(decimal(text)?),
+        Primitive::UnsignedDecimal => Json::Number(decimal(text).filter(|number| !number.starts_with('-'))?),
         Primitive::Integer => Json::Number(integer(text, i64::from(i32::MIN))?),
         Primitive::PositiveInt => Json::Number(integer(text, 1)?),
         Primitive::UnsignedInt => Json::Number(integer(text, 0)?),

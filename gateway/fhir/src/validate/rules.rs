@@ -19,6 +19,7 @@
 //! | Quantity and its kin | qty-3 |
 //! | Ratio | rat-1 |
 //! | Reference | ref-1 (in `reference`) |
+//! | Timing.repeat | tim-1, tim-2, tim-4 to tim-8, tim-10 |
 
 use super::json::{Json, Kind};
 use super::outcome::Code;
@@ -47,6 +48,7 @@ pub(crate) enum Rule {
     Range,
     Ratio,
     Section,
+    TimingRepeat,
 }
 
 impl Rule {
@@ -70,6 +72,7 @@ impl Rule {
             "Period" => Self::Period,
             "Quantity" | "SimpleQuantity" | "Age" | "Count" | "Distance" | "Duration" => Self::Quantity,
             "Ratio" => Self::Ratio,
+            "Timing.repeat" => Self::TimingRepeat,
             _ => Self::None,
         }
     }
@@ -116,6 +119,18 @@ pub(super) fn check(walk: &mut Walk<'_, '_>, n: usize, kind: &Type) {
                 numerator != denominator || (!numerator && !has("extension")),
                 "a ratio has numerator and denominator, or neither and an extension (rat-1)",
             );
+        }
+        Rule::TimingRepeat => {
+            let negative =
+                |name: &str| json.member(n, name).is_some_and(|(_, node)| json.raw(node).starts_with('-'));
+            rule(has("duration") && !has("durationUnit"), "a duration needs its unit (tim-1)");
+            rule(has("period") && !has("periodUnit"), "a period needs its unit (tim-2)");
+            rule(negative("duration"), "a duration is not negative (tim-4)");
+            rule(negative("period"), "a period is not negative (tim-5)");
+            rule(has("periodMax") && !has("period"), "a longest period needs a period (tim-6)");
+            rule(has("durationMax") && !has("duration"), "a longest duration needs a duration (tim-7)");
+            rule(has("countMax") && !has("count"), "a highest count needs a count (tim-8)");
+            rule(has("timeOfDay") && has("when"), "a time of day or an event, not both (tim-10)");
         }
         Rule::Range => {
             rule(

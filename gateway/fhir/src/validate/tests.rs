@@ -315,3 +315,40 @@ fn what_others_made_is_valid() {
     }
     assert!(count >= 5);
 }
+
+#[test]
+fn timings_have_their_units() {
+    let said_of = |repeat: Value| {
+        said(
+            &json!({
+                "resourceType": "ServiceRequest", "status": "active", "intent": "order",
+                "subject": {"reference": "Patient/1"}, "occurrenceTiming": {"repeat": repeat},
+            })
+            .to_string(),
+        )
+    };
+    let fine = json!({
+        "count": 1, "countMax": 2, "duration": 1, "durationMax": 2, "durationUnit": "h", "period": 1,
+        "periodMax": 2, "periodUnit": "d", "timeOfDay": ["08:00:00"],
+    });
+    assert_eq!(said_of(fine.clone()), "");
+    for (change, rule) in [
+        (json!({"durationUnit": null}), "tim-1"),
+        (json!({"periodUnit": null}), "tim-2"),
+        (json!({"duration": -1}), "tim-4"),
+        (json!({"period": -1}), "tim-5"),
+        (json!({"period": null}), "tim-6"),
+        (json!({"duration": null}), "tim-7"),
+        (json!({"count": null}), "tim-8"),
+        (json!({"when": ["ACM"]}), "tim-10"),
+    ] {
+        let mut repeat = fine.clone();
+        for (name, value) in change.as_object().unwrap() {
+            match value {
+                Value::Null => drop(repeat.as_object_mut().unwrap().remove(name)),
+                value => repeat[name] = value.clone(),
+            }
+        }
+        assert!(said_of(repeat).contains(&format!("({rule})")), "{rule}");
+    }
+}
