@@ -65,6 +65,8 @@ pub(crate) async fn serve_control(
         .route("/trace/{id}", get(trace))
         .route("/faults", get(faults))
         .route("/search", post(search))
+        .route("/explain/{destination}/{id}", get(explain))
+        .route("/policy-trials/{destination}", post(try_policy))
         .route("/consent", get(consents).post(say_of_consent))
         .route("/consent/check", post(look_up_consent))
         .route("/consent/list", post(import_opt_outs))
@@ -183,6 +185,28 @@ async fn search(State(gateway): Shared, body: Bytes) -> Response {
     match serde_json::from_slice::<Query>(&body) {
         Ok(query) => answer(gateway.pipeline.search(query, ACTOR).await),
         Err(_) => problem(StatusCode::BAD_REQUEST, "the body is no question"),
+    }
+}
+
+async fn explain(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Slug, RecordId)>) -> Response {
+    answer(gateway.pipeline.explain(&destination, id).await)
+}
+
+/// A policy that a destination may get, or may not.
+#[derive(Debug, serde::Deserialize)]
+struct Candidate {
+    name: String,
+    toml: String,
+    last: u64,
+}
+
+async fn try_policy(State(gateway): Shared, UrlPath(destination): UrlPath<Slug>, body: Bytes) -> Response {
+    let Ok(Candidate { name, toml, last }) = serde_json::from_slice::<Candidate>(&body) else {
+        return problem(StatusCode::BAD_REQUEST, "the body is no policy with its name");
+    };
+    match deid::Policy::compile(&name, &toml) {
+        Ok(policy) => answer(gateway.pipeline.try_policy(&destination, policy, last, ACTOR).await),
+        Err(error) => problem(StatusCode::BAD_REQUEST, &format!("policy {name}: {error}")),
     }
 }
 

@@ -22,8 +22,10 @@
 
 mod clinical;
 pub mod codes;
+mod compare;
 mod dates;
 mod envelope;
+mod explain;
 mod fhir;
 mod filter;
 pub mod gate;
@@ -39,7 +41,9 @@ mod token;
 pub mod units;
 
 pub use clinical::{Clinical, Context};
-pub use filter::{fhir_filter, hl7_filter};
+pub use compare::{CHANGES_MAX, Change, Comparison, Fate};
+pub use explain::{Explained, Outcome, Step};
+pub use filter::{fhir_filter, fhir_records, filtered, hl7_filter, hl7_records};
 pub use policy::{BUILTIN_POLICIES, CompileError, Label, POLICY_BYTES_MAX, Policy};
 pub use release::{Held, HeldWhy, Release};
 pub use token::TokenKey;

@@ -23,22 +23,28 @@ pub(crate) fn shape(
     tally: &mut Tally,
 ) -> Result<Vec<Observation>, Held> {
     let mut shaped = Vec::with_capacity(values.len());
-    for value in values {
+    for (number, value) in values.iter().enumerate() {
+        tally.enter(format_args!("observations[{number}]"), value.metric.as_bytes());
         if rules.device != TextRule::Keep && !is_clinical(value) {
             tally.count(Touch::ObservationRefused);
+            tally.leave(b"");
             continue;
         }
         if ages_capped && tells_age_over_89(value) {
             tally.count(Touch::AgeOver89);
+            tally.leave(b"");
             continue;
         }
+        tally.enter(format_args!(".device"), value.device.as_deref().unwrap_or_default().as_bytes());
         let device = device(value.device.as_deref(), rules.device, context.tokens, tally)?;
+        tally.leave(device.as_deref().unwrap_or_default().as_bytes());
         shaped.push(Observation {
             device,
             device_time: value.device_time.and_then(|t| coarser(t, rules.times)),
             time: value.time.and_then(|t| coarser(t, rules.times)),
             ..value.clone()
         });
+        tally.leave(value.metric.as_bytes());
     }
     Ok(shaped)
 }

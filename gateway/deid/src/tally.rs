@@ -1,4 +1,8 @@
-//! The value-free receipt: how many values each rule touched.
+//! The value-free receipt: how many values each rule touched; and where, while somebody asks for an explanation.
+
+use std::fmt;
+
+use crate::explain::{Step, Trace};
 
 /// What happened to one value. Closed, so that a receipt can hold nothing but these names and counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,26 +81,61 @@ impl Touch {
 }
 
 /// Counts of [`Touch`].
-#[derive(Debug, Clone)]
-pub(crate) struct Tally([u32; Touch::ALL.len()]);
+#[derive(Debug)]
+pub(crate) struct Tally {
+    counts: [u32; Touch::ALL.len()],
+    /// For [`crate::Policy::explain`] alone; a release has none.
+    trace: Option<Box<Trace>>,
+}
 
 impl Default for Tally {
     fn default() -> Self {
-        Self([0; Touch::ALL.len()])
+        Self { counts: [0; Touch::ALL.len()], trace: None }
     }
 }
 
 impl Tally {
     pub(crate) fn count(&mut self, touch: Touch) {
-        if let Some(count) = self.0.get_mut(touch as usize) {
+        if let Some(count) = self.counts.get_mut(touch as usize) {
             *count = count.saturating_add(1);
         }
+        if let (Some(trace), Some((_, name))) = (&mut self.trace, Touch::ALL.get(touch as usize)) {
+            trace.note(name);
+        }
+    }
+
+    /// One that notes where.
+    pub(crate) fn traced(is_traced: bool) -> Self {
+        Self { trace: is_traced.then(Box::default), ..Self::default() }
+    }
+
+    pub(crate) const fn is_traced(&self) -> bool {
+        self.trace.is_some()
+    }
+
+    /// Goes to a place; see [`Trace::enter`].
+    pub(crate) fn enter(&mut self, step: fmt::Arguments<'_>, before: &[u8]) {
+        if let Some(trace) = &mut self.trace {
+            trace.enter(step, before);
+        }
+    }
+
+    /// Leaves it.
+    pub(crate) fn leave(&mut self, after: &[u8]) {
+        if let Some(trace) = &mut self.trace {
+            trace.leave(after);
+        }
+    }
+
+    /// What was noted.
+    pub(crate) fn take_steps(&mut self) -> Vec<Step> {
+        self.trace.take().map(|trace| trace.into_steps()).unwrap_or_default()
     }
 
     /// The receipt: what was counted at all, by name, sorted.
     pub(crate) fn receipt(&self) -> Vec<(String, u32)> {
         let counted = |(touch, name): &(Touch, &str)| {
-            let count = self.0.get(*touch as usize).copied().unwrap_or_default();
+            let count = self.counts.get(*touch as usize).copied().unwrap_or_default();
             (count > 0).then(|| ((*name).to_owned(), count))
         };
         Touch::ALL.iter().filter_map(counted).collect()

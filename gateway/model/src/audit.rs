@@ -34,6 +34,8 @@ pub enum AuditAction {
     RecordRead,
     /// A person searched for records: by what kinds of ids, never by which.
     Searched,
+    /// A policy was tried on records in the log; nothing was sent.
+    PolicyTried,
     /// The landing had committed another manifest for a range; the first commit stands.
     ManifestMismatch,
     /// A damaged record was quarantined by the log.

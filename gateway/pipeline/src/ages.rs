@@ -15,12 +15,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use model::{Lane, Seq, codec};
+use model::{AuditAction, AuditEvent, Lane, Seq, codec};
 use serde::{Deserialize, Serialize};
 use spool::{State, Table};
 
-use crate::Error;
+use crate::{Error, Handle};
 
 /// Most marks of a lane.
 pub(crate) const MARKS_MAX: u64 = 64;
@@ -98,6 +99,42 @@ impl Ages {
             self.stored_ms = self.kept.lived_ms;
         }
         Ok(())
+    }
+}
+
+impl Handle {
+    /// Time has passed for a lane with an age limit: what is beyond it and not settled everywhere is given up.
+    pub(crate) async fn grow_older(&self, ages: &mut Ages, passed: Duration) -> Result<(), Error> {
+        let lane = ages.lane();
+        let log = self.spool.lane(lane);
+        let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+        let beyond = ages.pass(passed_ms, *log.durable().borrow());
+        if let Some(through) = beyond {
+            let behind = self.retention.behind(lane, through);
+            for (destination, cursor) in &behind {
+                let event = AuditEvent {
+                    at: self.clock.now(),
+                    actor: "system".to_owned(),
+                    action: AuditAction::RecordExpired,
+                    subject: format!("{destination}/{lane}"),
+                    detail: format!(
+                        "{}..={through} as far as they are not under way: not taken within {} s",
+                        cursor.saturating_add(1),
+                        ages.limit_s()
+                    ),
+                };
+                self.spool.audit().record(&event)?;
+            }
+            if let Some((_, slowest)) = behind.iter().min_by_key(|(_, at)| *at) {
+                self.journal.give_up(lane, log.incarnation(), through).await?;
+                tracing::warn!(%lane, first = slowest.saturating_add(1), last = through, limit_s = ages.limit_s(),
+                    "records that not every destination took in time are given up");
+                self.retention.give_up(lane, through);
+                self.retention.time_passed(&self.spool, self.clock.now());
+            }
+            ages.done(through);
+        }
+        ages.store(self.spool.state(), beyond.is_some())
     }
 }
 

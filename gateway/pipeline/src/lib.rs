@@ -34,6 +34,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod trial;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub use journal::{DOCUMENT_BYTES_MAX, Journal};
 pub use seen::{LINKS_MAX, SEEN_MAX};
 pub use status::{DeliveryState, DeliveryStatus};
 pub use trace::{Arrival, Decision, Fate, Outcome, Trace};
+pub use trial::{Explanation, TRIAL_RECORDS_MAX, Trial};
 
 use ages::Ages;
 use anchor::{Anchor, Board};
@@ -120,6 +122,7 @@ pub struct Handle {
     journal: Journal,
     retention: Arc<Retention>,
     watched: Arc<Vec<Watched>>,
+    shapers: Arc<HashMap<Slug, Arc<Shaper>>>,
     feeds: Arc<HashMap<Slug, Feed>>,
     witnessed: Board,
     consents: Consents,
@@ -184,8 +187,10 @@ impl<D: Destination + 'static> Pipeline<D> {
                 vouched: std::sync::Mutex::new(anchor::ends(&builder.spool)),
             })
             .collect();
+        let mut shapers = HashMap::new();
         for route in routes {
-            builder.add(route, &mut deliveries, &mut watched).await?;
+            let shaper = builder.add(route, &mut deliveries, &mut watched).await?;
+            shapers.insert(shaper.destination.clone(), shaper);
         }
         let Builder { spool, clock, feeds, held, journal, consents, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
@@ -202,6 +207,7 @@ impl<D: Destination + 'static> Pipeline<D> {
             journal,
             retention,
             watched,
+            shapers: Arc::new(shapers),
             feeds,
             witnessed,
             consents,
@@ -317,7 +323,7 @@ impl Builder {
         route: Route<D>,
         deliveries: &mut Vec<Delivery<D>>,
         watched: &mut Vec<Watched>,
-    ) -> Result<(), Error> {
+    ) -> Result<Arc<Shaper>, Error> {
         let name = route.name;
         let nature = route.destination.nature();
         let beginnings = self.beginnings(&name, route.start).await?;
@@ -395,7 +401,7 @@ impl Builder {
                 clock: Arc::clone(&self.clock),
             });
         }
-        Ok(())
+        Ok(shaper)
     }
 
     /// Where the destination began, from the journal; a new one is entered there.
@@ -457,40 +463,6 @@ impl Handle {
     /// The logs.
     pub fn spool(&self) -> &Spool {
         &self.spool
-    }
-
-    /// Time has passed for a lane with an age limit: what is beyond it and not settled everywhere is given up.
-    async fn grow_older(&self, ages: &mut Ages, passed: Duration) -> Result<(), Error> {
-        let lane = ages.lane();
-        let log = self.spool.lane(lane);
-        let passed_ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        let beyond = ages.pass(passed_ms, *log.durable().borrow());
-        if let Some(through) = beyond {
-            let behind = self.retention.behind(lane, through);
-            for (destination, cursor) in &behind {
-                let event = AuditEvent {
-                    at: self.clock.now(),
-                    actor: "system".to_owned(),
-                    action: AuditAction::RecordExpired,
-                    subject: format!("{destination}/{lane}"),
-                    detail: format!(
-                        "{}..={through} as far as they are not under way: not taken within {} s",
-                        cursor.saturating_add(1),
-                        ages.limit_s()
-                    ),
-                };
-                self.spool.audit().record(&event)?;
-            }
-            if let Some((_, slowest)) = behind.iter().min_by_key(|(_, at)| *at) {
-                self.journal.give_up(lane, log.incarnation(), through).await?;
-                tracing::warn!(%lane, first = slowest.saturating_add(1), last = through, limit_s = ages.limit_s(),
-                    "records that not every destination took in time are given up");
-                self.retention.give_up(lane, through);
-                self.retention.time_passed(&self.spool, self.clock.now());
-            }
-            ages.done(through);
-        }
-        ages.store(self.spool.state(), beyond.is_some())
     }
 
     /// How every delivery stands.

@@ -17,6 +17,7 @@ use spool::{Keys, Payload};
 use crate::config::Feed;
 use crate::consent::{self, Verdict};
 use crate::held::{Held, Hold, Subject};
+use crate::trial;
 
 /// What becomes of a record.
 #[derive(Debug)]
@@ -132,8 +133,38 @@ impl Shaper {
         }
     }
 
+    /// The record as the policy gets to see it, whatever was decided about it and whatever was said of consent; or why
+    /// it does not get to see it.
+    pub(crate) fn read(&self, envelope: &Envelope, payload: &Bytes) -> Result<Clinical, trial::Verdict> {
+        let not_for_it = |reason| Err(trial::Verdict::NotForIt { reason });
+        let feed = match self.addressed(envelope) {
+            Look::At(feed) => feed,
+            Look::Skip(reason) => return not_for_it(reason),
+            Look::Hold(why) => return Err(trial::Verdict::Held { why: why.to_owned() }),
+        };
+        let device = profile::device_from_topics(&feed.device_topics, &envelope.provenance.channel);
+        let clinical = self
+            .decode(feed.charset, payload, device.as_deref(), envelope)
+            .map_err(|(_, why)| trial::Verdict::Held { why })?;
+        match (&feed.routes, &clinical) {
+            (Some(routes), Clinical::Hl7(message)) if !routes.leads(message, &self.destination) => {
+                not_for_it(Reason::NotRouted)
+            }
+            _ => Ok(clinical),
+        }
+    }
+
     /// What can be said of a record without reading it.
     fn look(&self, id: RecordId, envelope: &Envelope) -> Look<'_> {
+        match self.addressed(envelope) {
+            // A person decides, also where the policy or the destination would take it by now.
+            Look::At(feed) => self.held.reason(&self.destination, id).map_or(Look::At(feed), Look::Skip),
+            other => other,
+        }
+    }
+
+    /// Whether it is for this destination at all.
+    fn addressed(&self, envelope: &Envelope) -> Look<'_> {
         if envelope.only.as_ref().is_some_and(|only| !only.contains(&self.destination)) {
             return Look::Skip(Reason::NotAddressed);
         }
@@ -152,10 +183,6 @@ impl Shaper {
         };
         if self.hl7_only && !is_hl7 {
             return Look::Skip(Reason::NotRouted);
-        }
-        if let Some(reason) = self.held.reason(&self.destination, id) {
-            // A person decides, also where the policy or the destination would take it by now.
-            return Look::Skip(reason);
         }
         Look::At(feed)
     }

@@ -13,3 +13,4 @@ mod routing;
 mod search;
 mod senders;
 pub(crate) mod support;
+mod trial;

@@ -61,7 +61,7 @@ pub fn codes(action: AuditAction) -> Codes {
         A::RecordReplayed => record(EXPORT, 'R', 0),
         A::RecordDismissed => record(PATIENT_RECORD, 'U', 0),
         A::RecordRead => record(PATIENT_RECORD, 'R', 0),
-        A::Searched => of(QUERY, None, 'E', 0),
+        A::Searched | A::PolicyTried => of(QUERY, None, 'E', 0),
         A::ManifestMismatch | A::LogSetBack => of(ALERT, Some(RESTRICTED), 'E', 8),
         A::RecordDamaged => record(ALERT, 'E', 8),
         A::Claimed => of(ALERT, Some(USER_ATTRIBUTES), 'C', 0),

@@ -106,6 +106,7 @@ pub(crate) fn shape(
     policy: &Compiled,
     rules: FhirRules,
     context: &Context<'_>,
+    tally: Tally,
 ) -> Result<Shaped, Held> {
     let json = Json::parse(raw).map_err(|_| Held::new(HeldWhy::NotAResource))?;
     if rules.needs_token_key() && context.tokens.is_none() {
@@ -131,14 +132,17 @@ pub(crate) fn shape(
         contained: Vec::new(),
         about: About::default(),
         out: Vec::with_capacity(raw.len() / 2),
-        tally: Tally::default(),
+        tally,
     };
+    let kind = json.text_of(0, "resourceType").unwrap_or_default();
+    walk.tally.enter(format_args!("{kind}"), b"");
     if !walk.resource(0, None) {
         return Err(Held::new(HeldWhy::NotAResource));
     }
     if walk.is_untold {
         return Err(Held::new(HeldWhy::RequestUntold));
     }
+    walk.tally.leave(b"");
     Ok(Shaped { payload: walk.out, tally: walk.tally })
 }
 
@@ -240,12 +244,12 @@ impl Walk<'_> {
             }
             let Some(property) = kind.property(&key) else {
                 // What R4 does not define, and what stands beside a primitive.
-                self.tally.count(Touch::ExtraRemoved);
+                self.extra(&key, node);
                 continue;
             };
             let bit = 1_u128.checked_shl(u32::try_from(property.element).unwrap_or(u32::MAX)).unwrap_or(0);
             let Some(element) = kind.elements.get(property.element).filter(|_| written & bit == 0) else {
-                self.tally.count(Touch::ExtraRemoved);
+                self.extra(&key, node);
                 continue;
             };
             let start = self.out.len();
@@ -254,7 +258,9 @@ impl Walk<'_> {
             }
             self.name(&key);
             let value = self.out.len();
+            self.tally.enter(format_args!(".{key}"), self.json.raw(node).as_bytes());
             self.element(kind, element.name, property, child, node, element.many);
+            self.leave(value);
             if self.out.len() == value {
                 self.out.truncate(start);
                 continue;
@@ -270,6 +276,20 @@ impl Walk<'_> {
             self.server = server;
         }
         is_any
+    }
+
+    /// Counts a member that does not belong here.
+    fn extra(&mut self, key: &str, node: &Node) {
+        self.tally.enter(format_args!(".{key}"), self.json.raw(node).as_bytes());
+        self.tally.count(Touch::ExtraRemoved);
+        self.tally.leave(b"");
+    }
+
+    /// Leaves a place whose value was written from `start` on; a string is what is between the quotes.
+    fn leave(&mut self, start: usize) {
+        let written = self.out.get(start..).unwrap_or_default();
+        let bare = written.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+        self.tally.leave(bare.unwrap_or(written));
     }
 
     /// Says of required elements that are not there that they were removed.
@@ -357,10 +377,12 @@ impl Walk<'_> {
                 self.out.push(b',');
             }
             let value = self.out.len();
+            self.tally.enter(format_args!("[{}]", number - 1), self.json.raw(node).as_bytes());
             match node.kind {
                 Kind::Array | Kind::Null => self.tally.count(Touch::ExtraRemoved),
                 _ => self.one(kind, name, property, child, node, number),
             }
+            self.leave(value);
             if self.out.len() == value { self.out.truncate(before) } else { is_begun = true }
         }
         if is_begun { self.out.push(b']') } else { self.out.truncate(start) }

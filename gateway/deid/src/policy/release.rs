@@ -4,6 +4,7 @@ use hl7::{Charset, Message};
 
 use super::{Label, Policy, TextRule};
 use crate::envelope::{self, Shape};
+use crate::explain::{self, Explained, Step};
 use crate::release::{Held, HeldWhy, Release};
 use crate::tally::{Tally, Touch};
 use crate::{Clinical, Context, fhir, gate, observations, rules};
@@ -15,44 +16,72 @@ impl Policy {
     /// # Errors
     /// [`Held`], with the reason for the batch and a position for whoever looks at it.
     pub fn release(&self, clinical: &Clinical, context: &Context<'_>) -> Result<Release, Held> {
+        let (shape, _) = self.shape(clinical, context, Tally::default())?;
+        self.enclose(shape, clinical, context)
+    }
+
+    /// Says of every value of a record what the rules make of it and where, and what [`Self::release`] comes to. It is
+    /// for people who look at a policy and costs a copy of the record; nothing is sent by it.
+    pub fn explain(&self, clinical: &Clinical, context: &Context<'_>) -> Explained {
+        match self.shape(clinical, context, Tally::traced(true)) {
+            Err(held) => Explained { steps: Vec::new(), outcome: Err(held) },
+            Ok((shape, mut steps)) => {
+                let control_id = shape.control_id.clone();
+                let outcome = self.enclose(shape, clinical, context);
+                if let Ok(release) = &outcome {
+                    steps.extend(explain::envelope(control_id.as_deref(), context, release.as_released()));
+                }
+                Explained { steps, outcome }
+            }
+        }
+    }
+
+    /// What the rules make of a record, before the gate.
+    fn shape(
+        &self,
+        clinical: &Clinical,
+        context: &Context<'_>,
+        mut tally: Tally,
+    ) -> Result<(Shape, Vec<Step>), Held> {
         let shape = match clinical {
-            Clinical::Hl7(message) if self.compiled.verbatim => verbatim(message),
+            Clinical::Hl7(message) if self.compiled.verbatim => {
+                unchanged(&mut tally, message.payload());
+                Shape {
+                    message_type: header_text(message, 9),
+                    control_id: control_id(message),
+                    charset: message.charset().map(|charset| charset.to_string()),
+                    payload: message.payload().to_vec(),
+                    ..Shape::default()
+                }
+            }
             Clinical::Hl7(message) => {
-                let shaped = rules::shape(message, &self.compiled, context)?;
+                let shaped = rules::shape(message, &self.compiled, context, tally)?;
+                tally = shaped.tally;
                 Shape {
                     message_type: shaped.message_type,
                     control_id: control_id(message),
                     charset: Some(Charset::Utf8.to_string()),
                     payload: shaped.payload,
-                    rules: shaped.tally.receipt(),
-                    observations: Vec::new(),
+                    ..Shape::default()
                 }
             }
             Clinical::Fhir { resource_type, raw } if self.compiled.verbatim => {
-                let mut tally = Tally::default();
-                tally.count(Touch::Verbatim);
-                Shape {
-                    message_type: Some((*resource_type).to_owned()),
-                    payload: raw.to_vec(),
-                    rules: tally.receipt(),
-                    ..Shape::default()
-                }
+                unchanged(&mut tally, raw);
+                let message_type = Some((*resource_type).to_owned());
+                Shape { message_type, payload: raw.to_vec(), ..Shape::default() }
             }
             Clinical::Fhir { resource_type, raw } => {
                 let rules = self.compiled.fhir.ok_or(Held::new(HeldWhy::FhirWithoutRules))?;
-                let shaped = fhir::shape(raw, &self.compiled, rules, context)?;
-                Shape {
-                    message_type: Some((*resource_type).to_owned()),
-                    payload: shaped.payload,
-                    rules: shaped.tally.receipt(),
-                    ..Shape::default()
-                }
+                let shaped = fhir::shape(raw, &self.compiled, rules, context, tally)?;
+                tally = shaped.tally;
+                let message_type = Some((*resource_type).to_owned());
+                Shape { message_type, payload: shaped.payload, ..Shape::default() }
             }
             Clinical::Observations { values, raw } => {
-                let mut tally = Tally::default();
                 let rules = &self.compiled.observations;
-                let values =
+                let observations =
                     observations::shape(values, rules, self.compiled.ages_capped, context, &mut tally)?;
+                tally.enter(format_args!("raw"), raw);
                 let payload = if rules.raw == TextRule::Keep {
                     tally.count(Touch::Verbatim);
                     raw.to_vec()
@@ -60,9 +89,16 @@ impl Policy {
                     tally.count(Touch::RawRemoved);
                     Vec::new()
                 };
-                Shape { observations: values, payload, rules: tally.receipt(), ..Shape::default() }
+                tally.leave(&payload);
+                Shape { observations, payload, ..Shape::default() }
             }
         };
+        let steps = tally.take_steps();
+        Ok((Shape { rules: tally.receipt(), ..shape }, steps))
+    }
+
+    /// Puts what the rules made into its envelope, and reads it again.
+    fn enclose(&self, shape: Shape, clinical: &Clinical, context: &Context<'_>) -> Result<Release, Held> {
         let released =
             envelope::enclose(shape, &self.compiled, context).ok_or(Held::new(HeldWhy::TokenKeyMissing))?;
         if self.label != Label::Treatment {
@@ -73,17 +109,11 @@ impl Policy {
     }
 }
 
-fn verbatim(message: &Message) -> Shape {
-    let mut tally = Tally::default();
+/// A payload that goes on as it is.
+fn unchanged(tally: &mut Tally, payload: &[u8]) {
+    tally.enter(format_args!("payload"), payload);
     tally.count(Touch::Verbatim);
-    Shape {
-        message_type: header_text(message, 9),
-        control_id: control_id(message),
-        charset: message.charset().map(|charset| charset.to_string()),
-        payload: message.payload().to_vec(),
-        rules: tally.receipt(),
-        observations: Vec::new(),
-    }
+    tally.leave(payload);
 }
 
 fn control_id(message: &Message) -> Option<String> {

@@ -1,5 +1,6 @@
 //! The walk: segments that the standard knows, fields that it defines, each value by the rule of its place.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use hl7::{Charset, Delimiters, Message, Segment};
@@ -30,7 +31,12 @@ pub(crate) struct Shaped {
 }
 
 /// Applies a policy's rules to a message.
-pub(crate) fn shape(message: &Message, policy: &Compiled, context: &Context<'_>) -> Result<Shaped, Held> {
+pub(crate) fn shape(
+    message: &Message,
+    policy: &Compiled,
+    context: &Context<'_>,
+    tally: Tally,
+) -> Result<Shaped, Held> {
     let mut walk = Walk {
         policy,
         delimiters: message.delimiters(),
@@ -39,14 +45,15 @@ pub(crate) fn shape(message: &Message, policy: &Compiled, context: &Context<'_>)
         seq: context.seq,
         reference_year: reference_year(message, context),
         out: Vec::with_capacity(message.bytes().len() / 2),
-        tally: Tally::default(),
+        tally,
+        occurrences: BTreeMap::new(),
         observation: Observation::default(),
         in_value: false,
         message_type: None,
         token_key_missing: false,
     };
     for segment in message.segments() {
-        walk.segment(&segment);
+        walk.at_segment(&segment);
     }
     if walk.token_key_missing {
         return Err(Held::new(HeldWhy::TokenKeyMissing));
@@ -74,6 +81,8 @@ pub(super) struct Walk<'p, 'm> {
     pub(super) reference_year: u16,
     pub(super) out: Vec<u8>,
     pub(super) tally: Tally,
+    /// How often each segment was met, while it is noted where.
+    occurrences: BTreeMap<Vec<u8>, u32>,
     pub(super) observation: Observation<'m>,
     /// In OBX-5: what the observation says about its value holds for nothing else.
     pub(super) in_value: bool,
@@ -82,6 +91,23 @@ pub(super) struct Walk<'p, 'm> {
 }
 
 impl<'m> Walk<'_, 'm> {
+    fn at_segment(&mut self, segment: &Segment<'m>) {
+        let start = self.out.len();
+        if self.tally.is_traced() {
+            let occurrence = self.occurrences.entry(segment.name().to_vec()).or_insert(0);
+            *occurrence = occurrence.saturating_add(1);
+            let name = String::from_utf8_lossy(segment.name());
+            self.tally.enter(format_args!("{name}[{occurrence}]"), segment.raw());
+        }
+        self.segment(segment);
+        self.leave(start);
+    }
+
+    /// Leaves a place whose value was written from `start` on.
+    pub(super) fn leave(&mut self, start: usize) {
+        self.tally.leave(self.out.get(start..).unwrap_or_default());
+    }
+
     fn segment(&mut self, segment: &Segment<'m>) {
         let name = SegmentName::try_from(segment.name()).ok();
         let fields = name.and_then(|name| self.policy.segments.get(&name).map(|fields| (name, fields)));
@@ -107,6 +133,7 @@ impl<'m> Walk<'_, 'm> {
             }
             self.out.push(self.delimiters.field());
             let start = self.out.len();
+            self.tally.enter(format_args!("-{number}"), field.raw());
             match fields.get(number - 1) {
                 Some(_) if self.transcoded && &name == b"MSH" && number == CHARSET_FIELD => {
                     if !field.is_empty() {
@@ -116,6 +143,7 @@ impl<'m> Walk<'_, 'm> {
                 Some(plan) => self.field(&name, number, *plan, field.raw()),
                 None => self.refuse(field.raw(), Touch::ExtraRemoved),
             }
+            self.leave(start);
             if self.out.len() > start {
                 end = self.out.len();
             }
@@ -139,7 +167,9 @@ impl<'m> Walk<'_, 'm> {
                 self.out.extend(separator);
             }
             let start = self.out.len();
+            self.tally.enter(format_args!("[{}]", n + 1), repetition);
             self.repetition(name, number, plan, repetition);
+            self.leave(start);
             if self.out.len() > start {
                 end = self.out.len();
             }

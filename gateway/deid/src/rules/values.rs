@@ -131,15 +131,20 @@ impl Walk<'_, '_> {
         value
     }
 
-    /// Writes parts with separators between them; those at the end that stayed empty go.
-    fn joined(&mut self, level: Level, parts: impl IntoIterator<Item = impl FnOnce(&mut Self)>) {
+    /// Writes the parts of `raw` with separators between them; those at the end that stayed empty go.
+    fn joined(&mut self, level: Level, raw: &[u8], parts: impl IntoIterator<Item = impl FnOnce(&mut Self)>) {
         let mut end = self.out.len();
         for (n, write) in parts.into_iter().enumerate() {
             if n > 0 {
                 self.out.extend(self.separator(level));
             }
             let start = self.out.len();
+            if self.tally.is_traced() {
+                let part = cut(raw, self.separator(level)).nth(n).unwrap_or_default();
+                self.tally.enter(format_args!(".{}", n + 1), part);
+            }
             write(self);
+            self.leave(start);
             if self.out.len() > start {
                 end = self.out.len();
             }
@@ -158,6 +163,7 @@ impl Walk<'_, '_> {
         let pieces = cut(raw, self.separator(level)).enumerate();
         self.joined(
             level,
+            raw,
             pieces.map(|(n, piece)| {
                 move |walk: &mut Self| match components.get(n) {
                     Some(slot) => {
@@ -219,6 +225,7 @@ impl Walk<'_, '_> {
         ];
         self.joined(
             level,
+            raw,
             slots.map(|(value, with, part)| {
                 move |walk: &mut Self| match part {
                     Part::Code => walk.code(binding, value, with),
@@ -323,6 +330,7 @@ impl Walk<'_, '_> {
                 self.tally.count(Touch::AgeOver89);
                 self.joined(
                     level,
+                    raw,
                     [&b">"[..], b"89"].map(|part| move |walk: &mut Self| walk.out.extend_from_slice(part)),
                 );
             }
@@ -330,7 +338,11 @@ impl Walk<'_, '_> {
             Age::NoneOrBelow => {
                 self.tally.count(Touch::Number);
                 let parts = [comparator, first, separator, second];
-                self.joined(level, parts.map(|part| move |walk: &mut Self| walk.out.extend_from_slice(part)));
+                self.joined(
+                    level,
+                    raw,
+                    parts.map(|part| move |walk: &mut Self| walk.out.extend_from_slice(part)),
+                );
             }
         }
     }
@@ -402,6 +414,7 @@ impl Walk<'_, '_> {
         let kinds = TABLES.table("0190").unwrap_or(Binding::None);
         self.joined(
             level,
+            raw,
             (0..parts.len()).map(|n| {
                 move |walk: &mut Self| match n {
                     2 if with_city && geography::is_city(city) => walk.keep(city, Touch::City),

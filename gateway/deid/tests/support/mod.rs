@@ -34,9 +34,14 @@ pub(crate) fn message(bytes: &[u8]) -> Clinical {
 }
 
 pub(crate) fn release(policy: &Policy, clinical: &Clinical) -> Result<Release, Held> {
+    with_context(|context| policy.release(clinical, context))
+}
+
+/// With everything that a policy may ask for.
+pub(crate) fn with_context<T>(action: impl FnOnce(&Context<'_>) -> T) -> T {
     let provenance = provenance();
     let key = key();
-    policy.release(clinical, &Context { seq: 42, provenance: &provenance, tokens: Some(&key) })
+    action(&Context { seq: 42, provenance: &provenance, tokens: Some(&key) })
 }
 
 /// The payload, one segment a line.
