@@ -155,7 +155,7 @@ pub(crate) enum Command {
     /// HL7 v2, as filters: standard input to standard output.
     #[command(subcommand)]
     Hl7(Hl7),
-    /// De-identification, as a filter.
+    /// De-identification: as a filter, explained, and tried on what is in the log.
     #[command(subcommand)]
     Deid(Deid),
     /// Send HL7 files over MLLP and wait for every acknowledgement.
@@ -429,25 +429,94 @@ pub(crate) struct TextFilter {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Deid {
     /// De-identify standard input to standard output. Held messages are left out and listed in the report.
-    Run {
-        /// A built-in policy (treatment, safe-harbor, limited-data-set) or the path of a policy file.
+    Run(Box<Filter>),
+    /// Say what becomes of each value and by which rule, without the values: of standard input, or of a record in the log.
+    Explain(Box<Explain>),
+    /// Show each value of standard input before and after. What it prints is patients' data.
+    Preview {
+        /// A built-in policy or the path of a policy file.
         #[arg(long)]
         policy: String,
-        /// What comes in.
-        #[arg(value_enum, value_name = "FORMAT", required_unless_present = "format")]
-        input: Option<FilterFormat>,
-        /// The same as FORMAT; `--format text` reads and writes JSON lines unless it is told otherwise.
-        #[arg(long, value_enum, conflicts_with = "input")]
-        format: Option<FilterFormat>,
         #[command(flatten)]
-        text: TextFilter,
-        /// Where to list what was held, as JSON lines.
-        #[arg(long, value_name = "FILE")]
-        report: Option<PathBuf>,
-        /// Key of keyed tokens, 32 bytes; without it tokens differ from run to run.
-        #[arg(long, value_name = "FILE")]
-        key_file: Option<PathBuf>,
+        records: Records,
     },
+    /// Say where two policies part, place by place, without the values. Exit code 1 where they do.
+    Diff(Box<Differ>),
+}
+
+/// A filter.
+#[derive(Debug, Args)]
+pub(crate) struct Filter {
+    /// A built-in policy (treatment, safe-harbor, limited-data-set) or the path of a policy file.
+    #[arg(long)]
+    pub(crate) policy: String,
+    /// What comes in.
+    #[arg(value_enum, value_name = "FORMAT", required_unless_present = "format")]
+    pub(crate) input: Option<FilterFormat>,
+    /// The same as FORMAT; `--format text` reads and writes JSON lines unless it is told otherwise.
+    #[arg(long, value_enum, conflicts_with = "input")]
+    pub(crate) format: Option<FilterFormat>,
+    #[command(flatten)]
+    pub(crate) text: TextFilter,
+    /// Where to list what was held, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Key of keyed tokens, 32 bytes; without it tokens differ from run to run.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+/// What is explained, and by which policy.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A record in the log, as its destination's policy shapes it today.
+    #[arg(requires = "to", conflicts_with = "policy")]
+    pub(crate) record: Option<RecordId>,
+    /// The destination.
+    #[arg(long, value_name = "DESTINATION", requires = "record")]
+    pub(crate) to: Option<Slug>,
+    /// A built-in policy or the path of a policy file, for standard input.
+    #[arg(long, required_unless_present = "record")]
+    pub(crate) policy: Option<String>,
+    #[command(flatten)]
+    pub(crate) records: Records,
+    #[command(flatten)]
+    pub(crate) config: Config,
+}
+
+/// What is explained.
+#[derive(Debug, Args)]
+pub(crate) struct Records {
+    /// What comes in.
+    #[arg(long, value_enum, default_value = "hl7")]
+    pub(crate) format: FilterFormat,
+    /// Key of keyed tokens, 32 bytes; without it tokens differ from run to run.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+    /// As JSON: of an explanation a line a record.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which policies are compared on what.
+#[derive(Debug, Args)]
+pub(crate) struct Differ {
+    /// The first policy, for standard input; without it, that of --to.
+    #[arg(long, required_unless_present = "to", conflicts_with = "to")]
+    pub(crate) policy: Option<String>,
+    /// The policy to compare with: a built-in one, or the path of a file.
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) with: String,
+    /// Compare with this destination's own policy, on the records for it that are in the log. Nothing is sent.
+    #[arg(long, value_name = "DESTINATION")]
+    pub(crate) to: Option<Slug>,
+    /// With --to: the newest so many records of each lane.
+    #[arg(long, default_value_t = 1000, requires = "to")]
+    pub(crate) last: u64,
+    #[command(flatten)]
+    pub(crate) records: Records,
+    #[command(flatten)]
+    pub(crate) config: Config,
 }
 
 #[cfg(test)]

@@ -196,7 +196,8 @@ async fn explain(State(gateway): Shared, UrlPath((destination, id)): UrlPath<(Sl
 #[derive(Debug, serde::Deserialize)]
 struct Candidate {
     name: String,
-    toml: String,
+    /// Its text; none of a built-in one.
+    toml: Option<String>,
     last: u64,
 }
 
@@ -204,9 +205,13 @@ async fn try_policy(State(gateway): Shared, UrlPath(destination): UrlPath<Slug>,
     let Ok(Candidate { name, toml, last }) = serde_json::from_slice::<Candidate>(&body) else {
         return problem(StatusCode::BAD_REQUEST, "the body is no policy with its name");
     };
-    match deid::Policy::compile(&name, &toml) {
+    let compiled = match toml {
+        Some(toml) => deid::Policy::compile(&name, &toml).map_err(|error| error.to_string()),
+        None => deid::Policy::builtin(&name).ok_or_else(|| "it is not built in".to_owned()),
+    };
+    match compiled {
         Ok(policy) => answer(gateway.pipeline.try_policy(&destination, policy, last, ACTOR).await),
-        Err(error) => problem(StatusCode::BAD_REQUEST, &format!("policy {name}: {error}")),
+        Err(error) => problem(StatusCode::UNPROCESSABLE_ENTITY, &format!("policy {name}: {error}")),
     }
 }
 

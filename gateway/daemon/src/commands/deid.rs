@@ -11,7 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{nothing_to_read, print};
-use crate::cli::{Deid, FilterFormat};
+use crate::cli::{Deid, Filter, FilterFormat};
 use crate::clock::SystemClock;
 use crate::exit;
 
@@ -22,7 +22,16 @@ const TOKEN_EPOCH: u16 = 1;
 type Outcome = (usize, Result<Vec<u8>, Held>);
 
 pub(crate) fn deid(command: Deid) -> anyhow::Result<()> {
-    let Deid::Run { policy, input, format, text, report, key_file } = command;
+    match command {
+        Deid::Run(asked) => run(*asked),
+        Deid::Explain(asked) => super::deid_explain::explain(*asked),
+        Deid::Preview { policy, records } => super::deid_explain::preview(&policy, &records),
+        Deid::Diff(asked) => super::deid_explain::diff(&asked),
+    }
+}
+
+fn run(asked: Filter) -> anyhow::Result<()> {
+    let Filter { policy, input, format, text, report, key_file } = asked;
     let policy = load(&policy)?;
     let is_by_flag = input.is_none();
     let format = input.or(format).unwrap_or(FilterFormat::Hl7);
@@ -88,7 +97,7 @@ fn with_cr(payload: Vec<u8>) -> Vec<u8> {
     out
 }
 
-fn load(name: &str) -> anyhow::Result<Policy> {
+pub(super) fn load(name: &str) -> anyhow::Result<Policy> {
     if let Some(policy) = Policy::builtin(name) {
         return Ok(policy);
     }
@@ -107,7 +116,7 @@ fn load(name: &str) -> anyhow::Result<Policy> {
     })
 }
 
-fn token_key(file: Option<&Path>) -> anyhow::Result<TokenKey> {
+pub(super) fn token_key(file: Option<&Path>) -> anyhow::Result<TokenKey> {
     let mut key = Zeroizing::new([0_u8; 32]);
     match file {
         Some(file) => {

@@ -5,6 +5,7 @@ mod backup;
 mod check;
 mod consent;
 mod deid;
+mod deid_explain;
 mod deid_text;
 mod faults;
 mod held;
