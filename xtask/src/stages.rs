@@ -239,6 +239,26 @@ pub(crate) fn fhir() -> Result<()> {
     run_tests(cargo.env("WARDGATE_FHIR_EVERY", "1"), names)
 }
 
+/// The rooms' integration tests that state properties.
+pub(crate) fn with_properties() -> Result<BTreeSet<String>> {
+    let metadata =
+        shell::json(shell::cargo().args(["metadata", "--format-version=1", "--no-deps", "--offline"]))?;
+    let rooms = Names::find()?.rooms;
+    let targets = metadata.pointer("/packages").and_then(Value::as_array).into_iter().flatten();
+    let targets = targets.filter_map(|package| package.get("targets")?.as_array()).flatten();
+    let mut found = BTreeSet::new();
+    for target in targets {
+        let text = |key: &str| target.get(key).and_then(Value::as_str).unwrap_or_default();
+        if rooms.contains(text("name")) && std::fs::read_to_string(text("src_path"))?.contains("proptest!") {
+            found.insert(text("name").to_owned());
+        }
+    }
+    if found.is_empty() {
+        bail!("no integration test states a property any more: have they moved?");
+    }
+    Ok(found)
+}
+
 /// The pages against the preview with made-up data.
 fn browser() -> Result<()> {
     setup::tools(&setup::FOR_BROWSER)?;

@@ -104,6 +104,9 @@ fn advisories() -> Result<()> {
 fn properties(cases: u32) -> Result<()> {
     let mut cargo = shell::cargo();
     cargo.args(["test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]);
+    for test in stages::with_properties()? {
+        cargo.args(["--test", &test]);
+    }
     shell::run(cargo.env("PROPTEST_CASES", cases.to_string()))
 }
 

@@ -37,8 +37,6 @@ fn segment(secret: &'static str) -> impl Strategy<Value = String> {
 const SECRET: &str = "Featherstonehaugh";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..400), name in prop::sample::select(vec!["safe-harbor", "limited-data-set", "treatment"])) {
         let mut file = b"MSH|^~\\&|".to_vec();

@@ -139,8 +139,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(256))]
-
         #[test]
         fn changed_resources_are_judged_and_nothing_breaks(
             mut input in seeds(),

@@ -106,13 +106,8 @@ fn message() -> impl Strategy<Value = String> {
     })
 }
 
-/// As many as `PROPTEST_CASES` says; few by default, for each is a whole message.
-fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(96)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_message_makes_a_valid_bundle(text in message()) {

@@ -42,7 +42,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..costly(48) })]
 
     #[test]
     fn the_log_is_a_list(ops in prop::collection::vec(op(), 1..25)) {

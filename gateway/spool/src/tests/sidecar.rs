@@ -314,7 +314,7 @@ async fn without_room_there_is_no_sidecar_and_the_answer_says_what_it_left_out()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(costly(24))]
 
     #[test]
     fn the_index_finds_what_a_naive_scan_finds(

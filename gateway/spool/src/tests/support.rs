@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use model::{Clock, Lane, Seq, Timestamp};
+use proptest::test_runner::Config as ProptestConfig;
 
 use crate::cipher::LogKeys;
 use crate::disk::{Disk, RealDisk};
@@ -315,4 +316,11 @@ pub(super) fn text(seed: u64, len: usize) -> Vec<u8> {
 /// How often a fault is tried: so often for every change, and so often under `cargo xtask torture`.
 pub(super) fn count(every_change: u64, full: u64) -> u64 {
     if std::env::var_os("WARDGATE_FAULTS_FULL").is_some() { full } else { every_change }
+}
+
+/// So many cases of a property that costs much, and more in proportion where `PROPTEST_CASES` wants more than the usual 256.
+pub(super) fn costly(cases: u32) -> ProptestConfig {
+    let usual = ProptestConfig::default();
+    let cases = u64::from(cases) * u64::from(usual.cases) / 256;
+    ProptestConfig { cases: u32::try_from(cases).unwrap(), ..usual }
 }

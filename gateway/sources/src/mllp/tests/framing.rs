@@ -194,7 +194,6 @@ async fn junk_between_frames_is_skipped_counted_and_noted() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn every_case_under_any_chunking(n in 0_usize..18, sizes in proptest::collection::vec(1_usize..200, 1..12)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
