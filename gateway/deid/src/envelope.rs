@@ -17,6 +17,8 @@ pub(crate) struct Shape {
     pub(crate) charset: Option<String>,
     pub(crate) payload: Vec<u8>,
     pub(crate) rules: Vec<(String, u32)>,
+    /// Text passed that was scrubbed.
+    pub(crate) has_text: bool,
 }
 
 /// Puts an envelope around what the rules made. `None` where a token is due and there is no key.

@@ -15,7 +15,7 @@
 //!   compile.
 //! - [`gate`] shares no code with [`rules`]; they agree because both are right, or the message is held.
 //! - `Display` and `Debug` of what is held say where, never what.
-//! - [`text`] finds what can be told from free text; nothing that is sent rests on it yet.
+//! - [`text`] finds what can be told from free text; what is sent rests on it where a policy says so and says that it knows.
 //!
 //! **Tables** stand in `data/`, **policies** in `policies/`; both are part of the hash in
 //! [`model::PolicyRef`].
@@ -24,6 +24,7 @@ mod clinical;
 pub mod codes;
 mod compare;
 mod dates;
+pub mod documents;
 mod envelope;
 mod explain;
 mod fhir;

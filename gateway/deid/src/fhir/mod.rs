@@ -2,7 +2,9 @@
 //!
 //! | what | becomes |
 //! |---|---|
-//! | names, telecoms, text, markdown, narrative, attachments, annotations, signatures, addresses of the web, ids of elements | nothing |
+//! | names, telecoms, signatures, addresses of the web, ids of elements | nothing |
+//! | text, markdown, narrative, annotations | nothing; by policy what [`texts`] lets through |
+//! | attachments, `Binary` | nothing; by policy their text ([`documents`]) |
 //! | Identifier | nothing, or a keyed token with its kind |
 //! | Address | state, three digits of the ZIP code, country; by policy city and postal code |
 //! | Coding, code | system and code where somebody vouches for the code ([`terms`]); `display` never |
@@ -19,9 +21,12 @@
 //!
 //! **Limits** are those of [`fhir::validate::json`]; time is linear in the text.
 
+mod documents;
 mod ids;
+mod people;
 mod requests;
 pub(crate) mod terms;
+mod texts;
 mod values;
 
 use fhir::definitions::{Content, Definitions, Property, Type, TypeId, definitions};
@@ -31,10 +36,11 @@ use fhir::validate::json::{Json, Kind, Node};
 use self::ids::Ids;
 use self::requests::{Requests, Told};
 use crate::dates;
-use crate::policy::{Compiled, FhirRules};
+use crate::policy::{Compiled, FhirRules, ScrubbedText};
 use crate::release::{Held, HeldWhy};
 use crate::rules::meaning::{self, Meaning};
 use crate::tally::{Tally, Touch};
+use crate::text::Known;
 use crate::{Context, TokenKey};
 
 /// Elements that go whatever their type, by the type that holds them.
@@ -53,9 +59,7 @@ const REMOVED: [(&str, &str); 10] = [
     ("Device", "udiCarrier"),
 ];
 /// Data types of which nothing may stay.
-const REMOVED_TYPES: [&str; 16] = [
-    "Annotation",
-    "Attachment",
+const REMOVED_TYPES: [&str; 13] = [
     "ContactDetail",
     "ContactPoint",
     "Contributor",
@@ -63,7 +67,6 @@ const REMOVED_TYPES: [&str; 16] = [
     "ElementDefinition",
     "Expression",
     "HumanName",
-    "Narrative",
     "ParameterDefinition",
     "RelatedArtifact",
     "Signature",
@@ -107,13 +110,20 @@ pub(crate) fn shape(
     rules: FhirRules,
     context: &Context<'_>,
     tally: Tally,
+    scrubbed: ScrubbedText,
 ) -> Result<Shaped, Held> {
     let json = Json::parse(raw).map_err(|_| Held::new(HeldWhy::NotAResource))?;
     if rules.needs_token_key() && context.tokens.is_none() {
         return Err(Held::new(HeldWhy::TokenKeyMissing));
     }
     let arrived = u16::try_from(context.provenance.received_at.year()).unwrap_or(0);
+    let year = context.provenance.received_at.year();
+    let scrubs = policy.text.scrubs && scrubbed == ScrubbedText::Passes;
     let mut walk = Walk {
+        known: scrubs.then(|| people::known(&json, policy, year)),
+        year,
+        binary: None,
+        text_bytes: 0,
         json: &json,
         definitions: definitions(),
         policy,
@@ -171,6 +181,14 @@ struct Walk<'w> {
     /// The ids of what the resource at hand contains.
     contained: Vec<String>,
     about: About,
+    /// Whom texts may name; none where no scrubbed text passes.
+    known: Option<Known>,
+    /// Where the Binary at hand begins.
+    binary: Option<usize>,
+    /// The year of arrival.
+    year: i16,
+    /// Of texts that were read.
+    text_bytes: usize,
     out: Vec<u8>,
     tally: Tally,
 }
@@ -183,6 +201,7 @@ impl Walk<'_> {
             self.tally.count(Touch::ExtraRemoved);
             return false;
         };
+        let outer_binary = std::mem::replace(&mut self.binary, (kind.name == "Binary").then_some(at));
         let inner = within.is_none().then(|| self.contained_in(at));
         let outer = inner.map(|inner| std::mem::replace(&mut self.contained, inner));
         let about = std::mem::take(&mut self.about);
@@ -206,7 +225,7 @@ impl Walk<'_> {
         }
         self.members(kind, at, true);
         self.out.push(b'}');
-        (self.about, self.requests) = (about, requests);
+        (self.about, self.requests, self.binary) = (about, requests, outer_binary);
         if let Some(outer) = outer {
             self.contained = outer;
         }
@@ -343,6 +362,7 @@ impl Walk<'_> {
                 let url = self.json.string(node).and_then(|url| self.ids.full_url(at, &url));
                 return self.text_or_removed(url);
             }
+            ("Binary", "contentType" | "data") => return self.binary(name),
             ("Observation" | "Observation.component", "value") if !self.may_have_value(property) => {
                 return self.tally.count(Touch::IdentifierObservation);
             }
@@ -404,6 +424,9 @@ impl Walk<'_> {
     fn complex(&mut self, id: TypeId, at: usize) {
         let Some(kind) = self.definitions.get(id) else { return };
         match kind.name {
+            "Annotation" => self.annotation(at),
+            "Attachment" => self.attachment(at),
+            "Narrative" => self.narrative(at),
             name if REMOVED_TYPES.contains(&name) => self.tally.count(Touch::Removed),
             "Extension" => self.extension(kind, at),
             "Address" => self.address(at),

@@ -11,6 +11,8 @@
 //! 89. They are looked for as whole words and whole values, whatever their case and punctuation; numbers also where a field's
 //! delimiters cut them (`778^-^8123`).
 //!
+//! Documents in OBX-5, Attachment and Binary are decoded and read; one that is no text is a hit.
+//!
 //! **What is not**: words that are also units, codes and fillers (`/min`, `ALT`, `UNK`), where they stand alone;
 //! numbers that read as a year or are one digit again and again; in a limited data set, towns named like people
 //! where a town belongs. A record held for them would be held for ever, and they tell nothing.
@@ -28,6 +30,8 @@ mod text;
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hl7::Message;
 use model::{Observation, Provenance, Released, TimeValue};
 
@@ -249,6 +253,9 @@ impl Gate {
                     return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
                 }
             }
+            if let Some(kind) = self.documents(line, delimiters) {
+                return Err(Hit { kind, place: Place::Payload { segment, byte: start } });
+            }
             for (begin, field) in text::fields(line, delimiters).filter(|_| !header) {
                 if let Some(kind) = self.known.find_cut(field, delimiters) {
                     return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
@@ -256,6 +263,24 @@ impl Gate {
             }
         }
         Ok(())
+    }
+
+    /// What stands in the documents of OBX-5: whatever says that it is encoded is decoded and read, line by line.
+    fn documents(&self, line: &[u8], delimiters: Delimiters) -> Option<HitKind> {
+        let (_, values) = text::fields(line, delimiters).nth(5).filter(|_| line.starts_with(b"OBX"))?;
+        values.split(|b| *b == delimiters.repetition).find_map(|value| {
+            let mut parts = value.split(|b| *b == delimiters.component).skip(3);
+            parts.next().filter(|encoding| encoding.eq_ignore_ascii_case(b"base64"))?;
+            self.encoded(parts.next().unwrap_or_default())
+        })
+    }
+
+    /// A text in base64. What is none was not made by the rules.
+    fn encoded(&self, data: &[u8]) -> Option<HitKind> {
+        let Some(text) = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+            return Some(HitKind::Envelope);
+        };
+        text::lines(text.as_bytes()).find_map(|(_, line)| self.value(line, false, || false))
     }
 
     fn observation(&self, observation: &Observation, place: Place) -> Result<(), Hit> {

@@ -18,6 +18,7 @@
 //! [ages]
 //! over_89 = "cap"                   # or "keep"
 //! [fhir]                            # see [`fhir`]; without this section FHIR is held
+//! [text]                            # see [`text`]; without this section free text is removed
 //! [envelope]
 //! received_at = "year"              # remove, year, instant
 //! peer = "remove"                   # remove, token (control_id alone), keep
@@ -37,8 +38,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{did_you_mean, line_and_column};
 use super::{
-    CompileError, Compiled, EnvelopeRules, Field, Label, ObservationRules, POLICY_BYTES_MAX, TextRule,
-    TimeRule, fhir, floor,
+    CompileError, Compiled, EnvelopeRules, Field, Label, ObservationRules, POLICY_BYTES_MAX, TextMode,
+    TextRule, TimeRule, fhir, floor, text,
 };
 use crate::codes::System;
 use crate::rules::Rule;
@@ -75,6 +76,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<(Label, Compiled), Compi
         "codes",
         "ages",
         "fhir",
+        "text",
         "envelope",
         "observations",
     ])?;
@@ -88,7 +90,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<(Label, Compiled), Compi
         let what = format!("label `{label}`: only `treatment` passes a payload on unchanged");
         return Err(payload.error_at("hl7", what, Some("write hl7 = \"rules\"".into())));
     }
-    for section in ["types", "fields", "listed", "codes", "ages", "fhir"] {
+    for section in ["types", "fields", "listed", "codes", "ages", "fhir", "text"] {
         if verbatim && root.table.is_some_and(|t| t.contains_key(section)) {
             let hint = "leave the section out, or write hl7 = \"rules\"";
             let what = format!("[{section}] has no effect: the payload is passed on unchanged");
@@ -115,6 +117,7 @@ pub(super) fn compile(name: &str, text: &str) -> Result<(Label, Compiled), Compi
         local_codes: local_codes(&codes)?,
         ages_capped,
         fhir: fhir::rules(&root.section("fhir")?, label)?,
+        text: text::rules(&root.section("text")?, label)?,
         envelope: envelope(&root.section("envelope")?, label)?,
         observations: observations(&root.section("observations")?, label)?,
         types,
@@ -188,7 +191,43 @@ fn fields(
         }
         listed.insert((place, number), lists.list(value)?);
     }
+    texts(root, label, &mut segments)?;
     Ok((segments, listed))
+}
+
+/// Fields whose text is not removed whole.
+fn texts(
+    root: &Section<'_, '_>,
+    label: Label,
+    segments: &mut HashMap<SegmentName, Vec<Field>>,
+) -> Result<(), CompileError> {
+    let section = root.section("text")?;
+    let notes = text::rules(&section, label)?.notes;
+    let of_notes = segments.get_mut(b"NTE").and_then(|fields| fields.get_mut(2));
+    if let Some(field) = of_notes.filter(|_| notes != TextMode::Block) {
+        field.rule = Rule::Text(notes);
+    }
+    let further = section.section("fields")?;
+    for (key, _) in further.entries() {
+        let (place, number) = further.field(key)?;
+        let others = [root.section("fields")?, root.section("listed")?];
+        if others.iter().any(|other| other.has(key.get_ref())) {
+            let what = format!("{} has a rule in [fields] or [listed] already", key.get_ref());
+            return Err(further.source.error(key.span(), what, Some("keep one of the two".into())));
+        }
+        let slot = segments.get_mut(&place).and_then(|fields| fields.get_mut(number - 1));
+        let Some(field) = slot else { continue };
+        let is_text = field.slot.data_type.and_then(|t| TABLES.data_type(t));
+        if !is_text.is_some_and(|t| matches!(t.name, "ST" | "TX" | "FT"))
+            || floor::is_of_persons(&place, &field.slot)
+        {
+            let what = format!("{} is no free text, or is about a person", key.get_ref());
+            let hint = "fields of type ST, TX and FT fit; OBX-5 is `results`, NTE-3 is `notes`";
+            return Err(further.source.error(key.span(), what, Some(hint.into())));
+        }
+        field.rule = Rule::Text(text::mode_of(&further, key.get_ref())?);
+    }
+    Ok(())
 }
 
 fn systems(codes: &Section<'_, '_>) -> Result<BTreeSet<System>, CompileError> {
@@ -272,7 +311,7 @@ impl<'s, 'i> Section<'s, 'i> {
         self.table?.get(key)
     }
 
-    fn section(&self, name: &'s str) -> Result<Self, CompileError> {
+    pub(super) fn section(&self, name: &'s str) -> Result<Self, CompileError> {
         let Some(value) = self.value(name) else {
             return Ok(Section { source: self.source, name, span: self.span.clone(), table: None });
         };
@@ -285,6 +324,19 @@ impl<'s, 'i> Section<'s, 'i> {
             ));
         }
         Ok(Section { source: self.source, name, span: value.span(), table })
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'s str> {
+        self.entries().map(|(key, _)| key.get_ref().as_ref())
+    }
+
+    /// Whether a key says this text.
+    pub(super) fn says(&self, key: &str, text: &str) -> bool {
+        self.value(key).and_then(|value| value.get_ref().as_str()) == Some(text)
     }
 
     pub(super) const fn is_missing(&self) -> bool {

@@ -10,6 +10,7 @@ mod error;
 mod fhir;
 mod floor;
 mod release;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -19,10 +20,11 @@ use model::PolicyRef;
 
 pub use error::CompileError;
 pub(crate) use fhir::{FhirAddress, FhirDate, FhirRules};
+pub(crate) use text::{ScrubbedText, TextMode, TextRules};
 
 use crate::codes::System;
 use crate::fhir::{EXTENSIONS, terms};
-use crate::rules::Rule;
+use crate::rules::{self, Rule};
 use crate::tables::{SOURCES, SegmentName, Slot, TypeId};
 
 /// Longest policy file, in bytes.
@@ -30,7 +32,7 @@ pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// The policies that need no file.
 pub const BUILTIN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
-const RULES_VERSION: u32 = 4;
+const RULES_VERSION: u32 = 5;
 
 /// What a policy claims to be. It decides which rules the policy may use and what the gate looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,6 +142,8 @@ pub(crate) struct Compiled {
     pub(crate) ages_capped: bool,
     /// What becomes of FHIR; without it, it is held.
     pub(crate) fhir: Option<FhirRules>,
+    /// What becomes of free text.
+    pub(crate) text: TextRules,
     pub(crate) envelope: EnvelopeRules,
     pub(crate) observations: ObservationRules,
 }
@@ -201,19 +205,24 @@ fn hash(label: Label, compiled: &Compiled) -> String {
         local_codes,
         ages_capped,
         fhir,
+        text,
         envelope,
         observations,
     } = compiled;
     let segments: BTreeMap<_, _> = segments.iter().collect();
     let form = format!(
         "{RULES_VERSION} {label} {verbatim} {types:?} {segments:?} {listed:?} {systems:?} {local_codes:?} {ages_capped} \
-         {fhir:?} {envelope:?} {observations:?}"
+         {fhir:?} {text:?} {envelope:?} {observations:?}"
     );
     let extensions = EXTENSIONS.join(" ");
-    let further = [terms::SOURCE, extensions.as_str()];
+    let further = [terms::SOURCE, extensions.as_str(), rules::RESULTS];
     for part in std::iter::once(form.as_str()).chain(SOURCES).chain(further) {
         sha.update(&(part.len() as u64).to_be_bytes());
         sha.update(part.as_bytes());
+    }
+    for part in crate::text::SOURCES.iter().filter(|_| text.scrubs) {
+        sha.update(&(part.len() as u64).to_be_bytes());
+        sha.update(part);
     }
     sha.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -7,13 +7,17 @@
 pub(crate) mod meaning;
 mod message;
 pub(crate) mod recognise;
+mod texts;
 mod values;
 
 use std::fmt;
 
 pub(crate) use message::shape;
+pub use texts::MESSAGE_TEXT_BYTES_MAX;
+pub(crate) use texts::{RESULTS, is_coded};
 pub(crate) use values::{CONTROL_ID, TOKEN_KINDS, UNNAMED_DIGITS_MAX};
 
+use crate::policy::TextMode;
 use crate::tables::{Binding, SegmentName, Slot, TABLES, TypeId};
 
 /// Most digits before the point of a number that passes: seven. Longer ones are numbers *of* something (a
@@ -24,7 +28,7 @@ pub const NUMBER_FRACTION_DIGITS_MAX: usize = 6;
 
 /// What happens to a value. Closed; the compiler checks that a rule fits its place ([`Rule::fits_type`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// Nothing passes.
     Remove,
     /// Each component by its own type.
@@ -53,6 +57,8 @@ pub enum Rule {
     ByValueType,
     /// One of the values that `[listed]` names.
     Listed,
+    /// Free text, as `[text]` says.
+    Text(TextMode),
 }
 
 impl Rule {
@@ -92,7 +98,9 @@ impl Rule {
             Self::Date => matches!(data_type.name, "DT" | "DTM" | "TM"),
             Self::StateZip3 | Self::CityStateZip => matches!(data_type.name, "XAD" | "AD"),
             Self::Token => matches!(data_type.name, "CX" | "EI"),
-            Self::Sequence | Self::SubId | Self::Range | Self::ByValueType | Self::Listed => false,
+            Self::Sequence | Self::SubId | Self::Range | Self::ByValueType | Self::Listed | Self::Text(_) => {
+                false
+            }
         }
     }
 
@@ -113,7 +121,7 @@ impl Rule {
     /// Where the rule fits, for an error's hint.
     pub(crate) const fn fits(self) -> &'static str {
         match self {
-            Self::Remove | Self::Listed => "it fits everywhere",
+            Self::Remove | Self::Listed | Self::Text(_) => "it fits everywhere",
             Self::Parts => "it fits composite types other than coded elements",
             Self::Code => "it fits ID, IS, CE, CWE and CNE",
             Self::Number => "it fits NM, SI and SN",

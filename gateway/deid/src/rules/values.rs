@@ -16,7 +16,7 @@ use crate::tally::Touch;
 use crate::units;
 
 /// The null value: delete what you have (HL7 v2.8.2 §2.5.3).
-const NULL: &[u8] = b"\"\"";
+pub(super) const NULL: &[u8] = b"\"\"";
 /// Longest set id (SI), in digits.
 const SET_ID_DIGITS_MAX: usize = 4;
 /// An OG has at most so many parts, and each so many digits: `1^1^3`.
@@ -104,7 +104,7 @@ impl Walk<'_, '_> {
                     self.refuse(range, Touch::RangeRefused)
                 }
             }
-            Rule::Remove | Rule::Sequence | Rule::ByValueType | Rule::Listed => {
+            Rule::Remove | Rule::Sequence | Rule::ByValueType | Rule::Listed | Rule::Text(_) => {
                 self.refuse(raw, Touch::Removed)
             }
         }

@@ -20,6 +20,8 @@ use crate::fhir::terms;
 /// providers, whom a limited data set may name.
 const PEOPLE: [(&str, bool); 4] =
     [("Patient", false), ("RelatedPerson", false), ("Person", false), ("Practitioner", true)];
+/// Of every narrative.
+const XHTML: &str = " xmlns=\"http://www.w3.org/1999/xhtml\"";
 /// Hosts of the coding systems and definitions that every release names.
 const PUBLIC: [&str; 13] = [
     "loinc.org",
@@ -152,10 +154,17 @@ impl Gate {
                 let resource = text("resourceType").and_then(|name| definitions().resource(name));
                 let kind = resource.map(|(_, kind)| kind).or(place.kind());
                 let system = text("system").unwrap_or_default();
+                // An attachment, a Binary.
+                if let (Some(_), Some(Value::String(data))) = (object.get("contentType"), object.get("data"))
+                    && let Some(kind) = self.encoded(data.as_bytes())
+                {
+                    return Some(kind);
+                }
                 object.iter().find_map(|(name, value)| {
                     let is_of_stream = matches!(name.as_str(), "id" | "fullUrl" | "reference")
                         || name == "url" && object.contains_key("method");
                     match value {
+                        Value::String(div) if name == "div" => self.narrative(div),
                         // Ours: the place in the stream, or a token.
                         Value::String(text) if is_of_stream && !self.is_known(text) => None,
                         value => {
@@ -170,6 +179,21 @@ impl Gate {
             Value::Number(number) => self.known.find(number.to_string().as_bytes(), false),
             Value::Bool(_) | Value::Null => None,
         }
+    }
+
+    /// A narrative with its markup and without it, so that a word in parts of bold type is one. The name of XHTML is public.
+    fn narrative(&self, div: &str) -> Option<HitKind> {
+        let marked = div.replacen(XHTML, "", 1);
+        let mut is_text = true;
+        let bare: String = marked
+            .chars()
+            .filter(|c| {
+                let stays = is_text && *c != '<';
+                is_text = if is_text { *c != '<' } else { *c == '>' };
+                stays
+            })
+            .collect();
+        [marked, bare].iter().find_map(|text| self.value(text.as_bytes(), false, || false))
     }
 
     fn is_known(&self, text: &str) -> bool {
