@@ -408,6 +408,6 @@ impl Batch {
 pub struct PolicyFile {
     /// Its name, for `policy = "…"` of a destination.
     pub name: Slug,
-    /// The policy, as TOML; its language is described in `docs/policies.md`.
+    /// The policy, as TOML; its language is described in `gateway/deid/policies/README.md`.
     pub file: PathBuf,
 }

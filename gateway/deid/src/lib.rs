@@ -4,7 +4,7 @@
 //! [`Policy::release`] makes one; the gate reads it a second time on the way out. Unlisted means denied.
 //!
 //! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point (long ones
-//! only beside a known code or unit, see `docs/policies.md`);
+//! only beside a known code or unit, see `policies/README.md`);
 //! units at most [`units::UNIT_BYTES_MAX`] bytes; a policy file at most [`POLICY_BYTES_MAX`] bytes. Time is
 //! linear in the message.
 //!
@@ -15,7 +15,7 @@
 //!   compile.
 //! - [`gate`] shares no code with [`rules`]; they agree because both are right, or the message is held.
 //! - `Display` and `Debug` of what is held say where, never what.
-//! - [`text`] finds what can be told from free text; nothing that is sent rests on it yet.
+//! - [`text`] finds what can be told from free text; what is sent rests on it where a policy says so and says that it knows.
 //!
 //! **Tables** stand in `data/`, **policies** in `policies/`; both are part of the hash in
 //! [`model::PolicyRef`].
@@ -24,19 +24,17 @@ mod clinical;
 pub mod codes;
 mod compare;
 mod dates;
+pub mod documents;
 mod envelope;
 mod explain;
 mod fhir;
 mod filter;
 pub mod gate;
 mod geography;
-mod keys;
 mod observations;
-mod patient;
 mod policy;
 mod release;
 pub mod rules;
-mod shift;
 mod tables;
 mod tally;
 pub mod text;
@@ -47,7 +45,6 @@ pub use clinical::{Clinical, Context};
 pub use compare::{CHANGES_MAX, Change, Comparison, Fate};
 pub use explain::{Explained, Outcome, Step};
 pub use filter::{fhir_filter, fhir_records, filtered, hl7_filter, hl7_records};
-pub use keys::{DestinationKeys, KEY_EPOCH, PURPOSES};
-pub use policy::{BUILTIN_POLICIES, CompileError, Label, Mistake, POLICY_BYTES_MAX, Policy};
+pub use policy::{BUILTIN_POLICIES, CompileError, Label, POLICY_BYTES_MAX, Policy};
 pub use release::{Held, HeldWhy, Release};
-pub use shift::SHIFT_DAYS_MAX;
+pub use token::TokenKey;

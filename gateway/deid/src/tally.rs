@@ -1,8 +1,11 @@
-//! The value-free receipt: how many values each rule touched; and where, while somebody asks for an explanation.
+//! The value-free receipt: how many values each rule touched, and what was found in texts, by category and by the rule of the
+//! text engine that found it; and where, while somebody asks for an explanation.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::explain::{Step, Trace};
+use crate::text::Category;
 
 /// What happened to one value. Closed, so that a receipt can hold nothing but these names and counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +17,10 @@ pub(crate) enum Touch {
     Country,
     Date,
     DateRefused,
-    DateShifted,
     DeviceRemoved,
     DeviceToken,
+    Document,
+    DocumentUnread,
     ExtraRemoved,
     IdentifierObservation,
     Listed,
@@ -35,6 +39,10 @@ pub(crate) enum Touch {
     Sequence,
     State,
     SubId,
+    Text,
+    TextCoded,
+    TextUnread,
+    TextWithheld,
     Token,
     Verbatim,
     Year,
@@ -44,7 +52,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 34] = [
+    const ALL: [(Self, &'static str); 39] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -52,9 +60,10 @@ impl Touch {
         (Self::Country, "country"),
         (Self::Date, "date"),
         (Self::DateRefused, "date-refused"),
-        (Self::DateShifted, "date-shifted"),
         (Self::DeviceRemoved, "device-removed"),
         (Self::DeviceToken, "device-token"),
+        (Self::Document, "document"),
+        (Self::DocumentUnread, "document-unread"),
         (Self::ExtraRemoved, "extra-removed"),
         (Self::IdentifierObservation, "identifier-observation"),
         (Self::Listed, "listed"),
@@ -73,6 +82,10 @@ impl Touch {
         (Self::Sequence, "sequence"),
         (Self::State, "state"),
         (Self::SubId, "sub-id"),
+        (Self::Text, "text"),
+        (Self::TextCoded, "text-coded"),
+        (Self::TextUnread, "text-unread"),
+        (Self::TextWithheld, "text-withheld"),
         (Self::Token, "token"),
         (Self::Verbatim, "verbatim"),
         (Self::Year, "year"),
@@ -82,17 +95,18 @@ impl Touch {
     ];
 }
 
-/// Counts of [`Touch`].
+/// Counts of [`Touch`], and of places in texts.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counts: [u32; Touch::ALL.len()],
+    found: BTreeMap<(&'static str, &'static str), u32>,
     /// For [`crate::Policy::explain`] alone; a release has none.
     trace: Option<Box<Trace>>,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        Self { counts: [0; Touch::ALL.len()], trace: None }
+        Self { counts: [0; Touch::ALL.len()], found: BTreeMap::new(), trace: None }
     }
 }
 
@@ -134,13 +148,29 @@ impl Tally {
         self.trace.take().map(|trace| trace.into_steps()).unwrap_or_default()
     }
 
-    /// The receipt: what was counted at all, by name, sorted.
+    /// A place of a text was replaced.
+    pub(crate) fn found(&mut self, category: Category, rule: &'static str) {
+        let count = self.found.entry((category.as_str(), rule)).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// Whether a text or a document passed that was scrubbed.
+    pub(crate) fn has_text(&self) -> bool {
+        let counted = |touch: Touch| self.counts.get(touch as usize).is_some_and(|count| *count > 0);
+        counted(Touch::Text) || counted(Touch::Document)
+    }
+
+    /// The receipt: what was counted at all, by name, sorted. A place of a text is `text-name-model`
+    /// and the like.
     pub(crate) fn receipt(&self) -> Vec<(String, u32)> {
         let counted = |(touch, name): &(Touch, &str)| {
             let count = self.counts.get(*touch as usize).copied().unwrap_or_default();
             (count > 0).then(|| ((*name).to_owned(), count))
         };
-        Touch::ALL.iter().filter_map(counted).collect()
+        let found = self.found.iter().map(|((category, rule), n)| (format!("text-{category}-{rule}"), *n));
+        let mut receipt: Vec<_> = Touch::ALL.iter().filter_map(counted).chain(found).collect();
+        receipt.sort();
+        receipt
     }
 }
 
@@ -157,5 +187,9 @@ mod tests {
         tally.count(Touch::Code);
         tally.count(Touch::Year);
         assert_eq!(tally.receipt(), [("code".into(), 1), ("year".into(), 2)]);
+        tally.count(Touch::Text);
+        tally.found(Category::Name, "model");
+        let receipt = tally.receipt();
+        assert_eq!(receipt.get(1..3), Some(&[("text".into(), 1), ("text-name-model".into(), 1)][..]));
     }
 }

@@ -85,8 +85,9 @@ pub(super) fn run(policy: &Policy, asked: &TextFilter) -> anyhow::Result<()> {
 
 impl Filter {
     fn new(label: Label, context: Option<Message>) -> Self {
-        let known = context.as_ref().map(Known::of_message).unwrap_or_default();
-        Self { label, context, known, year: SystemClock.now().year() }
+        let year = SystemClock.now().year();
+        let known = context.as_ref().map(|message| Known::of_message(message, year)).unwrap_or_default();
+        Self { label, context, known, year }
     }
 
     fn filter(&self, text: &str) -> Filtered {
@@ -139,7 +140,7 @@ mod tests {
         let filter = Filter::new(Label::SafeHarbor, None);
         let text = "é: Dr. Alvarez";
         let line = filter.filter(text).to_json(Some(json!(7)), text);
-        assert_eq!((&line["id"], &line["text"]), (&json!(7), &json!("é: Dr. [name]")));
+        assert_eq!((&line["id"], &line["text"]), (&json!(7), &json!("é: Dr. [NAME]")));
         let span = &line["spans"][0];
         assert_eq!(
             (&span["begin"], &span["end"], &span["category"]),

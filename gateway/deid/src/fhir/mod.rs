@@ -2,12 +2,14 @@
 //!
 //! | what | becomes |
 //! |---|---|
-//! | names, telecoms, text, markdown, narrative, attachments, annotations, signatures, addresses of the web, ids of elements | nothing |
+//! | names, telecoms, signatures, addresses of the web, ids of elements | nothing |
+//! | text, markdown, narrative, annotations | nothing; by policy what [`texts`] lets through |
+//! | attachments, `Binary` | nothing; by policy their text ([`documents`]) |
 //! | Identifier | nothing, or a keyed token with its kind |
 //! | Address | state, three digits of the ZIP code, country; by policy city and postal code |
 //! | Coding, code | system and code where somebody vouches for the code ([`terms`]); `display` never |
-//! | date, dateTime | the year, unless it tells an age over 89; or moved by the patient's days ([`shifted`]); or as it is |
-//! | instant, time | nothing; or moved, a time of day unmoved; or as it is |
+//! | date, dateTime | the year, unless it tells an age over 89; or as it is |
+//! | instant, time | nothing; or as it is |
 //! | numbers, Quantity | as written, to the digit; ages over 89 become `>= 90` |
 //! | ids of resources, references | numbers within the release, or keyed tokens ([`ids`]) |
 //! | extensions | those of [`EXTENSIONS`], their values by the same rules; any other is removed |
@@ -19,13 +21,13 @@
 //!
 //! **Limits** are those of [`fhir::validate::json`]; time is linear in the text.
 
+mod documents;
 mod ids;
+mod people;
 mod requests;
-mod shifted;
 pub(crate) mod terms;
+mod texts;
 mod values;
-
-use std::collections::HashMap;
 
 use fhir::definitions::{Content, Definitions, Property, Type, TypeId, definitions};
 use fhir::validate::Primitive;
@@ -33,16 +35,13 @@ use fhir::validate::json::{Json, Kind, Node};
 
 use self::ids::Ids;
 use self::requests::{Requests, Told};
-use self::shifted::Patients;
-use crate::Context;
 use crate::dates;
-use crate::patient::Namespace;
-use crate::policy::{Compiled, FhirDate, FhirRules};
+use crate::policy::{Compiled, FhirRules, ScrubbedText};
 use crate::release::{Held, HeldWhy};
 use crate::rules::meaning::{self, Meaning};
-use crate::shift::Shift;
 use crate::tally::{Tally, Touch};
-use crate::token::TokenKey;
+use crate::text::Known;
+use crate::{Context, TokenKey};
 
 /// Elements that go whatever their type, by the type that holds them.
 const REMOVED: [(&str, &str); 10] = [
@@ -60,9 +59,7 @@ const REMOVED: [(&str, &str); 10] = [
     ("Device", "udiCarrier"),
 ];
 /// Data types of which nothing may stay.
-const REMOVED_TYPES: [&str; 16] = [
-    "Annotation",
-    "Attachment",
+const REMOVED_TYPES: [&str; 13] = [
     "ContactDetail",
     "ContactPoint",
     "Contributor",
@@ -70,7 +67,6 @@ const REMOVED_TYPES: [&str; 16] = [
     "ElementDefinition",
     "Expression",
     "HumanName",
-    "Narrative",
     "ParameterDefinition",
     "RelatedArtifact",
     "Signature",
@@ -114,32 +110,31 @@ pub(crate) fn shape(
     rules: FhirRules,
     context: &Context<'_>,
     tally: Tally,
+    scrubbed: ScrubbedText,
 ) -> Result<Shaped, Held> {
     let json = Json::parse(raw).map_err(|_| Held::new(HeldWhy::NotAResource))?;
-    if rules.needs_keys() && context.tokens().is_none() {
-        return Err(Held::new(HeldWhy::KeysMissing));
+    if rules.needs_token_key() && context.tokens.is_none() {
+        return Err(Held::new(HeldWhy::TokenKeyMissing));
     }
-    let namespace = policy.namespace(context);
-    let shifts = match context.keys.filter(|_| rules.dates == FhirDate::Shift) {
-        Some(keys) => Patients::of(&json, namespace, rules.patients_by_id).shifts(&keys.shift),
-        None => HashMap::new(),
-    };
     let arrived = u16::try_from(context.provenance.received_at.year()).unwrap_or(0);
+    let year = context.provenance.received_at.year();
+    let scrubs = policy.text.scrubs && scrubbed == ScrubbedText::Passes;
     let mut walk = Walk {
+        known: scrubs.then(|| people::known(&json, policy, year)),
+        year,
+        binary: None,
+        text_bytes: 0,
         json: &json,
         definitions: definitions(),
         policy,
         rules,
-        tokens: context.tokens(),
-        namespace,
-        shifts,
-        shift: None,
+        tokens: context.tokens,
         reference_year: arrived.max(dates::REFERENCE_YEAR_MIN),
         ids: Ids::of(
             &json,
             context.seq,
             context.provenance.feed.as_str(),
-            context.tokens().filter(|_| rules.ids_are_tokens),
+            context.tokens.filter(|_| rules.ids_are_tokens),
         ),
         server: String::new(),
         requests: Requests::Gone,
@@ -175,11 +170,6 @@ struct Walk<'w> {
     policy: &'w Compiled,
     rules: FhirRules,
     tokens: Option<&'w TokenKey>,
-    namespace: Namespace<'w>,
-    /// By the place of a resource.
-    shifts: HashMap<usize, Shift>,
-    /// By how much the dates of the resource at hand move; none where it is nobody's.
-    shift: Option<Shift>,
     reference_year: u16,
     ids: Ids<'w>,
     /// The server of the entry at hand; empty where it says none.
@@ -191,6 +181,14 @@ struct Walk<'w> {
     /// The ids of what the resource at hand contains.
     contained: Vec<String>,
     about: About,
+    /// Whom texts may name; none where no scrubbed text passes.
+    known: Option<Known>,
+    /// Where the Binary at hand begins.
+    binary: Option<usize>,
+    /// The year of arrival.
+    year: i16,
+    /// Of texts that were read.
+    text_bytes: usize,
     out: Vec<u8>,
     tally: Tally,
 }
@@ -203,6 +201,7 @@ impl Walk<'_> {
             self.tally.count(Touch::ExtraRemoved);
             return false;
         };
+        let outer_binary = std::mem::replace(&mut self.binary, (kind.name == "Binary").then_some(at));
         let inner = within.is_none().then(|| self.contained_in(at));
         let outer = inner.map(|inner| std::mem::replace(&mut self.contained, inner));
         let about = std::mem::take(&mut self.about);
@@ -213,10 +212,6 @@ impl Walk<'_> {
         };
         self.is_untold |= requests == Requests::Untold;
         let requests = std::mem::replace(&mut self.requests, requests);
-        let shift = self.shift;
-        if within.is_none() {
-            self.shift = self.shifts.get(&at).copied();
-        }
         self.out.extend_from_slice(b"{\"resourceType\":\"");
         self.out.extend_from_slice(kind.name.as_bytes());
         self.out.push(b'"');
@@ -230,8 +225,7 @@ impl Walk<'_> {
         }
         self.members(kind, at, true);
         self.out.push(b'}');
-        (self.about, self.requests) = (about, requests);
-        self.shift = shift;
+        (self.about, self.requests, self.binary) = (about, requests, outer_binary);
         if let Some(outer) = outer {
             self.contained = outer;
         }
@@ -368,6 +362,7 @@ impl Walk<'_> {
                 let url = self.json.string(node).and_then(|url| self.ids.full_url(at, &url));
                 return self.text_or_removed(url);
             }
+            ("Binary", "contentType" | "data") => return self.binary(name),
             ("Observation" | "Observation.component", "value") if !self.may_have_value(property) => {
                 return self.tally.count(Touch::IdentifierObservation);
             }
@@ -429,6 +424,9 @@ impl Walk<'_> {
     fn complex(&mut self, id: TypeId, at: usize) {
         let Some(kind) = self.definitions.get(id) else { return };
         match kind.name {
+            "Annotation" => self.annotation(at),
+            "Attachment" => self.attachment(at),
+            "Narrative" => self.narrative(at),
             name if REMOVED_TYPES.contains(&name) => self.tally.count(Touch::Removed),
             "Extension" => self.extension(kind, at),
             "Address" => self.address(at),

@@ -2,7 +2,7 @@
 
 use hl7::{Charset, Message};
 
-use super::{Label, Policy, TextRule};
+use super::{Label, Policy, ScrubbedText, TextRule};
 use crate::envelope::{self, Shape};
 use crate::explain::{self, Explained, Step};
 use crate::release::{Held, HeldWhy, Release};
@@ -16,23 +16,37 @@ impl Policy {
     /// # Errors
     /// [`Held`], with the reason for the batch and a position for whoever looks at it.
     pub fn release(&self, clinical: &Clinical, context: &Context<'_>) -> Result<Release, Held> {
-        let (shape, _) = self.shape(clinical, context, Tally::default())?;
+        let (shape, _) = self.shape(clinical, context, Tally::default(), ScrubbedText::Passes)?;
+        let has_text = shape.has_text;
+        let outcome = self.enclose(shape, clinical, context);
+        if !(has_text && is_stopped(&outcome)) {
+            return outcome;
+        }
+        // The text engine missed what the gate knows: the record goes without its texts, as it would by default.
+        let (shape, _) = self.shape(clinical, context, Tally::default(), ScrubbedText::Withheld)?;
         self.enclose(shape, clinical, context)
     }
 
     /// Says of every value of a record what the rules make of it and where, and what [`Self::release`] comes to. It is
     /// for people who look at a policy and costs a copy of the record; nothing is sent by it.
     pub fn explain(&self, clinical: &Clinical, context: &Context<'_>) -> Explained {
-        match self.shape(clinical, context, Tally::traced(true)) {
-            Err(held) => Explained { steps: Vec::new(), outcome: Err(held) },
-            Ok((shape, mut steps)) => {
-                let control_id = shape.control_id.clone();
-                let outcome = self.enclose(shape, clinical, context);
-                if let Ok(release) = &outcome {
-                    steps.extend(explain::envelope(control_id.as_deref(), context, release.as_released()));
-                }
-                Explained { steps, outcome }
+        let mut scrubbed = ScrubbedText::Passes;
+        loop {
+            let (shape, mut steps) = match self.shape(clinical, context, Tally::traced(true), scrubbed) {
+                Err(held) => return Explained { steps: Vec::new(), outcome: Err(held) },
+                Ok(shaped) => shaped,
+            };
+            let (has_text, control_id) = (shape.has_text, shape.control_id.clone());
+            let outcome = self.enclose(shape, clinical, context);
+            // What is withheld is no text that passes: this comes once.
+            if has_text && is_stopped(&outcome) && scrubbed == ScrubbedText::Passes {
+                scrubbed = ScrubbedText::Withheld;
+                continue;
             }
+            if let Ok(release) = &outcome {
+                steps.extend(explain::envelope(control_id.as_deref(), context, release.as_released()));
+            }
+            return Explained { steps, outcome };
         }
     }
 
@@ -42,12 +56,8 @@ impl Policy {
         clinical: &Clinical,
         context: &Context<'_>,
         mut tally: Tally,
+        scrubbed: ScrubbedText,
     ) -> Result<(Shape, Vec<Step>), Held> {
-        if let Some(determination) = &self.compiled.determination
-            && !determination.holds_at(context.provenance.received_at)
-        {
-            return Err(Held::new(HeldWhy::DeterminationExpired));
-        }
         let shape = match clinical {
             Clinical::Hl7(message) if self.compiled.verbatim => {
                 unchanged(&mut tally, message.payload());
@@ -60,7 +70,7 @@ impl Policy {
                 }
             }
             Clinical::Hl7(message) => {
-                let shaped = rules::shape(message, &self.compiled, context, tally)?;
+                let shaped = rules::shape(message, &self.compiled, context, tally, scrubbed)?;
                 tally = shaped.tally;
                 Shape {
                     message_type: shaped.message_type,
@@ -77,7 +87,7 @@ impl Policy {
             }
             Clinical::Fhir { resource_type, raw } => {
                 let rules = self.compiled.fhir.ok_or(Held::new(HeldWhy::FhirWithoutRules))?;
-                let shaped = fhir::shape(raw, &self.compiled, rules, context, tally)?;
+                let shaped = fhir::shape(raw, &self.compiled, rules, context, tally, scrubbed)?;
                 tally = shaped.tally;
                 let message_type = Some((*resource_type).to_owned());
                 Shape { message_type, payload: shaped.payload, ..Shape::default() }
@@ -99,19 +109,24 @@ impl Policy {
             }
         };
         let steps = tally.take_steps();
-        Ok((Shape { rules: tally.receipt(), ..shape }, steps))
+        Ok((Shape { rules: tally.receipt(), has_text: tally.has_text(), ..shape }, steps))
     }
 
     /// Puts what the rules made into its envelope, and reads it again.
     fn enclose(&self, shape: Shape, clinical: &Clinical, context: &Context<'_>) -> Result<Release, Held> {
         let released =
-            envelope::enclose(shape, &self.compiled, context).ok_or(Held::new(HeldWhy::KeysMissing))?;
+            envelope::enclose(shape, &self.compiled, context).ok_or(Held::new(HeldWhy::TokenKeyMissing))?;
         if self.label != Label::Treatment {
-            gate::read(clinical, context.provenance, &released, self.scope)
+            gate::read(clinical, context.provenance, &released, self.label)
                 .map_err(|hit| Held::new(hit.into()))?;
         }
         Ok(Release::new(released))
     }
+}
+
+/// Whether the gate stopped it.
+const fn is_stopped(outcome: &Result<Release, Held>) -> bool {
+    matches!(outcome, Err(Held { why: HeldWhy::Gate(_), .. }))
 }
 
 /// A payload that goes on as it is.

@@ -6,17 +6,15 @@ use std::ops::Range;
 use hl7::{Charset, Delimiters, Message, Segment};
 
 use super::meaning::{Meaning, Observation};
-use super::values::Level;
+use super::texts::{self, Texts};
+use super::values::{Level, NULL};
 use super::{Rule, unbound};
-use crate::Context;
 use crate::dates;
-use crate::patient::Namespace;
-use crate::policy::{Compiled, Field};
+use crate::policy::{Compiled, Field, ScrubbedText, TextMode};
 use crate::release::{Held, HeldWhy};
-use crate::shift::{Shift, ShiftKey};
 use crate::tables::{SegmentName, TABLES};
 use crate::tally::{Tally, Touch};
-use crate::token::TokenKey;
+use crate::{Context, TokenKey};
 
 /// MSH-18 (table 0211), and what it says of a release that was decoded from something else.
 const CHARSET_FIELD: usize = 18;
@@ -39,49 +37,33 @@ pub(crate) fn shape(
     policy: &Compiled,
     context: &Context<'_>,
     tally: Tally,
+    scrubbed: ScrubbedText,
 ) -> Result<Shaped, Held> {
-    let namespace = policy.namespace(context);
-    let shifts = match context.keys {
-        _ if !policy.shifts_dates => Vec::new(),
-        Some(keys) => shifts(message, namespace, &keys.shift),
-        None => return Err(Held::new(HeldWhy::KeysMissing)),
-    };
+    let reference_year = reference_year(message, context);
     let mut walk = Walk {
         policy,
-        namespace,
-        shift: None,
         delimiters: message.delimiters(),
         transcoded: message.charset().is_some_and(|c| !matches!(c, Charset::Ascii | Charset::Utf8)),
-        tokens: context.tokens(),
+        tokens: context.tokens,
         seq: context.seq,
-        reference_year: reference_year(message, context),
+        reference_year,
         out: Vec::with_capacity(message.bytes().len() / 2),
         tally,
         occurrences: BTreeMap::new(),
         observation: Observation::default(),
         in_value: false,
+        message,
+        texts: (scrubbed == ScrubbedText::Passes).then(|| Texts::of(message, policy, reference_year)),
         message_type: None,
         token_key_missing: false,
     };
-    for (number, segment) in message.segments().enumerate() {
-        walk.shift = shifts.get(number).copied().flatten();
+    for segment in message.segments() {
         walk.at_segment(&segment);
     }
     if walk.token_key_missing {
-        return Err(Held::new(HeldWhy::KeysMissing));
+        return Err(Held::new(HeldWhy::TokenKeyMissing));
     }
     Ok(Shaped { payload: walk.out, message_type: walk.message_type, tally: walk.tally })
-}
-
-/// By how much the dates of each segment move.
-fn shifts(message: &Message, namespace: Namespace<'_>, key: &ShiftKey) -> Vec<Option<Shift>> {
-    let whose = namespace.of_segments(message);
-    let same = whose.chunk_by(|one, next| one == next);
-    let shifts = same.flat_map(|segments| {
-        let shift = segments.first().and_then(Option::as_ref).map(|patient| key.shift(patient));
-        std::iter::repeat_n(shift, segments.len())
-    });
-    shifts.collect()
 }
 
 /// The year that ages are reckoned against: that of arrival, or a later one that the message names. A box whose
@@ -96,9 +78,6 @@ fn reference_year(message: &Message, context: &Context<'_>) -> u16 {
 
 pub(super) struct Walk<'p, 'm> {
     pub(super) policy: &'p Compiled,
-    pub(super) namespace: Namespace<'p>,
-    /// Of the segment at hand; none where it is nobody's.
-    pub(super) shift: Option<Shift>,
     pub(super) delimiters: Delimiters,
     /// What goes out is UTF-8 and what came in was not: MSH-18 says so.
     transcoded: bool,
@@ -112,6 +91,9 @@ pub(super) struct Walk<'p, 'm> {
     pub(super) observation: Observation<'m>,
     /// In OBX-5: what the observation says about its value holds for nothing else.
     pub(super) in_value: bool,
+    message: &'m Message,
+    /// None where scrubbed texts are withheld.
+    texts: Option<Texts>,
     message_type: Option<String>,
     pub(super) token_key_missing: bool,
 }
@@ -220,6 +202,7 @@ impl<'m> Walk<'_, 'm> {
                     self.policy.listed.get(&(*name, number)).is_some_and(|values| values.contains(raw));
                 if listed { self.keep(raw, Touch::Listed) } else { self.refuse(raw, Touch::Removed) }
             }
+            Rule::Text(mode) => self.prose(mode, raw),
             rule => self.value(plan.slot, rule, raw, Level::Repetition),
         }
     }
@@ -232,11 +215,42 @@ impl<'m> Walk<'_, 'm> {
             Meaning::BirthDate => date,
             Meaning::Age | Meaning::PerhapsAge | Meaning::Other => self.observation.value_type,
         };
+        let mode = texts::mode(self.policy, Rule::ByValueType, &self.observation);
         match value_type {
+            Some(_) if mode != TextMode::Block => self.prose(mode, raw),
             Some(data_type) => {
                 self.value(unbound(data_type), self.policy.rule_of(data_type), raw, Level::Repetition);
             }
             None => self.refuse(raw, Touch::Removed),
+        }
+    }
+
+    /// Free text.
+    fn prose(&mut self, mode: TextMode, raw: &[u8]) {
+        if raw == NULL {
+            return self.keep(NULL, Touch::Null);
+        }
+        match mode {
+            TextMode::Block => self.refuse(raw, Touch::Removed),
+            TextMode::CodedOnly => {
+                let is_coded = texts::is_coded(&hl7::text(raw, &self.delimiters));
+                if is_coded { self.keep(raw, Touch::TextCoded) } else { self.refuse(raw, Touch::Removed) }
+            }
+            TextMode::Scrub => {
+                let Some(texts) = &self.texts else { return self.refuse(raw, Touch::TextWithheld) };
+                let place = self.message.range_of(raw);
+                match place.and_then(|place| texts.at(place.start)) {
+                    Some(scrubbed) => {
+                        self.out.extend_from_slice(&scrubbed.bytes);
+                        self.tally.count(scrubbed.touch);
+                        scrubbed.found.iter().for_each(|(category, rule)| self.tally.found(*category, rule));
+                    }
+                    None if self.in_value && texts::is_document(&self.observation) => {
+                        self.refuse(raw, Touch::DocumentUnread);
+                    }
+                    None => self.refuse(raw, Touch::TextUnread),
+                }
+            }
         }
     }
 

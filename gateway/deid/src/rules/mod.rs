@@ -7,13 +7,17 @@
 pub(crate) mod meaning;
 mod message;
 pub(crate) mod recognise;
+mod texts;
 mod values;
 
 use std::fmt;
 
 pub(crate) use message::shape;
+pub use texts::MESSAGE_TEXT_BYTES_MAX;
+pub(crate) use texts::{RESULTS, is_coded};
 pub(crate) use values::{CONTROL_ID, TOKEN_KINDS, UNNAMED_DIGITS_MAX};
 
+use crate::policy::TextMode;
 use crate::tables::{Binding, SegmentName, Slot, TABLES, TypeId};
 
 /// Most digits before the point of a number that passes: seven. Longer ones are numbers *of* something (a
@@ -24,7 +28,7 @@ pub const NUMBER_FRACTION_DIGITS_MAX: usize = 6;
 
 /// What happens to a value. Closed; the compiler checks that a rule fits its place ([`Rule::fits_type`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// Nothing passes.
     Remove,
     /// Each component by its own type.
@@ -37,8 +41,6 @@ pub enum Rule {
     Year,
     /// A date or a time, whole.
     Date,
-    /// A date moved by the patient's days ([`crate::shift`]), with its time of day; the year where it is nobody's.
-    DateShift,
     /// State, country, and three digits of a ZIP code.
     StateZip3,
     /// City, state, postal code, country.
@@ -55,18 +57,19 @@ pub enum Rule {
     ByValueType,
     /// One of the values that `[listed]` names.
     Listed,
+    /// Free text, as `[text]` says.
+    Text(TextMode),
 }
 
 impl Rule {
     /// The rules that a policy can name.
-    pub(crate) const NAMED: [(&'static str, Self); 14] = [
+    pub(crate) const NAMED: [(&'static str, Self); 13] = [
         ("remove", Self::Remove),
         ("parts", Self::Parts),
         ("code", Self::Code),
         ("number", Self::Number),
         ("year", Self::Year),
         ("date", Self::Date),
-        ("date-shift", Self::DateShift),
         ("state-zip3", Self::StateZip3),
         ("city-state-zip", Self::CityStateZip),
         ("token", Self::Token),
@@ -92,10 +95,12 @@ impl Rule {
             Self::Code => matches!(data_type.name, "ID" | "IS" | "CE" | "CWE" | "CNE"),
             Self::Number => matches!(data_type.name, "NM" | "SI" | "SN"),
             Self::Year => matches!(data_type.name, "DT" | "DTM"),
-            Self::Date | Self::DateShift => matches!(data_type.name, "DT" | "DTM" | "TM"),
+            Self::Date => matches!(data_type.name, "DT" | "DTM" | "TM"),
             Self::StateZip3 | Self::CityStateZip => matches!(data_type.name, "XAD" | "AD"),
             Self::Token => matches!(data_type.name, "CX" | "EI"),
-            Self::Sequence | Self::SubId | Self::Range | Self::ByValueType | Self::Listed => false,
+            Self::Sequence | Self::SubId | Self::Range | Self::ByValueType | Self::Listed | Self::Text(_) => {
+                false
+            }
         }
     }
 
@@ -116,12 +121,12 @@ impl Rule {
     /// Where the rule fits, for an error's hint.
     pub(crate) const fn fits(self) -> &'static str {
         match self {
-            Self::Remove | Self::Listed => "it fits everywhere",
+            Self::Remove | Self::Listed | Self::Text(_) => "it fits everywhere",
             Self::Parts => "it fits composite types other than coded elements",
             Self::Code => "it fits ID, IS, CE, CWE and CNE",
             Self::Number => "it fits NM, SI and SN",
             Self::Year => "it fits DT and DTM; TS and DR take \"parts\"",
-            Self::Date | Self::DateShift => "it fits DT, DTM and TM; TS and DR take \"parts\"",
+            Self::Date => "it fits DT, DTM and TM; TS and DR take \"parts\"",
             Self::StateZip3 | Self::CityStateZip => "it fits XAD and AD",
             Self::Token => "it fits CX, EI and MSH-10",
             Self::Sequence => "it fits MSH-10, FHS-11 and BHS-11",

@@ -74,9 +74,9 @@ const NAMES: [(&str, Class); 32] = [
     ("clinic", CLINIC),
 ];
 
-const SOURCE: &str = include_str!("../../data/cues.txt");
+pub(super) const SOURCE: &str = include_str!("../../data/cues.txt");
 /// Words of the clinic that the lists of names and words are packed with: they name nobody either.
-const CLINIC_WORDS: &str = include_str!("../../data/clinic.txt");
+pub(super) const CLINIC_WORDS: &str = include_str!("../../data/clinic.txt");
 
 static CLASSES: LazyLock<HashMap<&'static str, Class>> = LazyLock::new(|| {
     let mut classes: HashMap<&'static str, Class> = CLINIC_WORDS.lines().map(|word| (word, CLINIC)).collect();

@@ -125,6 +125,10 @@ fn plain(c: char) -> char {
     if c.is_ascii() {
         return c;
     }
+    // Of a unit: micrograms are no word.
+    if matches!(c, '\u{b5}' | '\u{3bc}') {
+        return 'u';
+    }
     if c.is_whitespace() {
         return if c == '\u{85}' || c == '\u{2028}' || c == '\u{2029}' { '\n' } else { ' ' };
     }

@@ -10,7 +10,7 @@ pub(super) use super::kinds::{GIVEN, SURNAME, WORD};
 /// Most letters before the apostrophe of `couldn't` and its like.
 const CONTRACTED_LETTERS_MAX: usize = 6;
 
-const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/words.zst"));
+pub(super) const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/words.zst"));
 /// Most that the lists may unpack to.
 const UNPACKED_MAX: usize = 4 << 20;
 

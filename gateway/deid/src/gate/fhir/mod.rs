@@ -13,13 +13,15 @@ use fhir::validate::Primitive;
 use serde_json::{Map, Value};
 
 use super::known::Known;
-use super::{Dates, Gate, HitKind, Scope, Stands, patterns};
+use super::{Gate, HitKind, patterns};
 use crate::fhir::terms;
 
 /// Resources whose names, numbers and addresses are those of people whom a release must not name, and whether also of
 /// providers, whom a limited data set may name.
 const PEOPLE: [(&str, bool); 4] =
     [("Patient", false), ("RelatedPerson", false), ("Person", false), ("Practitioner", true)];
+/// Of every narrative.
+const XHTML: &str = " xmlns=\"http://www.w3.org/1999/xhtml\"";
 /// Hosts of the coding systems and definitions that every release names.
 const PUBLIC: [&str; 13] = [
     "loinc.org",
@@ -49,24 +51,24 @@ static LISTED: LazyLock<HashSet<(&str, &str)>> = LazyLock::new(|| {
 });
 
 /// What a resource knows of its people. Nothing where it is no JSON: then there is no release of it either.
-pub(super) fn known(raw: &[u8], year: i16, scope: Scope) -> Known {
+pub(super) fn known(raw: &[u8], year: i16, strict: bool) -> Known {
     let mut known = Known::default();
     if let Ok(value) = serde_json::from_slice::<Value>(raw) {
-        learn(&value, year, scope, &mut known);
+        learn(&value, year, strict, &mut known);
     }
-    known.settle(scope);
+    known.settle(strict);
     known
 }
 
-fn learn(value: &Value, year: i16, scope: Scope, known: &mut Known) {
+fn learn(value: &Value, year: i16, strict: bool, known: &mut Known) {
     match value {
         Value::Object(object) => {
             let kind = object.get("resourceType").and_then(Value::as_str).unwrap_or_default();
             let person = PEOPLE.iter().find(|(name, _)| *name == kind);
-            if person.is_some_and(|(_, is_provider)| !(scope.providers && *is_provider)) {
-                of_person(object, year, scope, known);
+            if person.is_some_and(|(_, is_provider)| strict || !is_provider) {
+                of_person(object, year, strict, known);
                 if let Some(contacts) = object.get("contact") {
-                    each(contacts, &mut |contact| of_person(contact, year, scope, known));
+                    each(contacts, &mut |contact| of_person(contact, year, strict, known));
                 }
             }
             // The name and number that stand beside a reference to a person.
@@ -77,10 +79,10 @@ fn learn(value: &Value, year: i16, scope: Scope, known: &mut Known) {
                         identifiers(reference, known);
                     });
                 }
-                learn(member, year, scope, known);
+                learn(member, year, strict, known);
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| learn(value, year, scope, known)),
+        Value::Array(values) => values.iter().for_each(|value| learn(value, year, strict, known)),
         _ => {}
     }
 }
@@ -109,7 +111,7 @@ fn identifiers(object: &Map<String, Value>, known: &mut Known) {
     }
 }
 
-fn of_person(object: &Map<String, Value>, year: i16, scope: Scope, known: &mut Known) {
+fn of_person(object: &Map<String, Value>, year: i16, strict: bool, known: &mut Known) {
     identifiers(object, known);
     if let Some(names) = object.get("name") {
         each(names, &mut |name| {
@@ -127,10 +129,10 @@ fn of_person(object: &Map<String, Value>, year: i16, scope: Scope, known: &mut K
             string(address, "city", &mut |text| known.city(text.as_bytes()));
         });
     }
-    if scope.dates != Dates::Kept {
+    if strict {
         string(object, "birthDate", &mut |text| {
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-            known.birth_date(digits.as_bytes(), year, scope);
+            known.birth_date(digits.as_bytes(), year);
         });
     }
 }
@@ -152,10 +154,17 @@ impl Gate {
                 let resource = text("resourceType").and_then(|name| definitions().resource(name));
                 let kind = resource.map(|(_, kind)| kind).or(place.kind());
                 let system = text("system").unwrap_or_default();
+                // An attachment, a Binary.
+                if let (Some(_), Some(Value::String(data))) = (object.get("contentType"), object.get("data"))
+                    && let Some(kind) = self.encoded(data.as_bytes())
+                {
+                    return Some(kind);
+                }
                 object.iter().find_map(|(name, value)| {
                     let is_of_stream = matches!(name.as_str(), "id" | "fullUrl" | "reference")
                         || name == "url" && object.contains_key("method");
                     match value {
+                        Value::String(div) if name == "div" => self.narrative(div),
                         // Ours: the place in the stream, or a token.
                         Value::String(text) if is_of_stream && !self.is_known(text) => None,
                         value => {
@@ -167,12 +176,24 @@ impl Gate {
             }
             Value::Array(values) => values.iter().find_map(|value| self.json(value, place)),
             Value::String(text) => self.string(text, place),
-            Value::Number(number) => {
-                let found = self.known.find(number.to_string().as_bytes(), false);
-                found.filter(|kind| *kind != HitKind::BirthDate || self.scope.dates != Dates::Shifted)
-            }
+            Value::Number(number) => self.known.find(number.to_string().as_bytes(), false),
             Value::Bool(_) | Value::Null => None,
         }
+    }
+
+    /// A narrative with its markup and without it, so that a word in parts of bold type is one. The name of XHTML is public.
+    fn narrative(&self, div: &str) -> Option<HitKind> {
+        let marked = div.replacen(XHTML, "", 1);
+        let mut is_text = true;
+        let bare: String = marked
+            .chars()
+            .filter(|c| {
+                let stays = is_text && *c != '<';
+                is_text = if is_text { *c != '<' } else { *c == '>' };
+                stays
+            })
+            .collect();
+        [marked, bare].iter().find_map(|text| self.value(text.as_bytes(), false, || false))
     }
 
     fn is_known(&self, text: &str) -> bool {
@@ -185,8 +206,7 @@ impl Gate {
             return None;
         }
         let is_concept = || matches!(place.system, "http://snomed.info/sct" | "http://hl7.org/fhir/sid/ndc");
-        let stands = Stands { town: true, birth_date: place.name == "birthDate" };
-        let hit = self.value(text.as_bytes(), stands, is_concept);
+        let hit = self.value(text.as_bytes(), !self.strict, is_concept);
         hit.filter(|kind| match kind {
             HitKind::Name | HitKind::Address => !place.lists(text),
             // Fourteen digits and those of the zone hold any seven sooner or later.

@@ -28,7 +28,7 @@ pub const LABELS: usize = 8;
 /// Rows of weights; a power of two.
 pub const ROWS: u32 = 1 << 18;
 
-const PACKED: &[u8] = include_bytes!("../../../data/model.zst");
+pub(super) const PACKED: &[u8] = include_bytes!("../../../data/model.zst");
 const MAGIC: &[u8; 4] = b"WGT1";
 /// Bytes before the rows.
 const HEAD_BYTES: usize = MAGIC.len() + LABELS * LABELS * 2;
