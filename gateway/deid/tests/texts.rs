@@ -134,8 +134,10 @@ fn plain(text: &str) -> String {
 #[test]
 fn the_people_of_a_message_are_in_none_of_its_texts() {
     let (mut texts, mut withheld) = (0, Vec::new());
-    for label in LABELS {
-        let policy = with(label, SCRUB);
+    for (label, section) in
+        [("safe-harbor", SCRUB), ("limited-data-set", SCRUB), ("limited-data-set", SURROGATES)]
+    {
+        let policy = with(label, section);
         let births = BIRTHS.iter().map(|birth| (*birth, std::slice::from_ref(birth)));
         let births = births.filter(|_| label == "safe-harbor");
         for (canary, needles) in CANARIES.iter().map(|(c, n)| (*c, *n)).chain(births) {
@@ -374,8 +376,10 @@ fn texts(release: &Release) -> [Value; 4] {
 #[test]
 fn the_people_of_a_resource_are_in_none_of_its_texts() {
     let (mut count, mut withheld) = (0, Vec::new());
-    for label in LABELS {
-        let policy = with(label, SCRUB);
+    for (label, section) in
+        [("safe-harbor", SCRUB), ("limited-data-set", SCRUB), ("limited-data-set", SURROGATES)]
+    {
+        let policy = with(label, section);
         let births = BIRTHS.iter().map(|birth| (*birth, std::slice::from_ref(birth)));
         let births = births.filter(|_| label == "safe-harbor");
         for (canary, needles) in CANARIES.iter().map(|(c, n)| (*c, *n)).chain(births) {
@@ -424,4 +428,71 @@ fn of_a_resource_what_names_nobody_stays() {
     // By default none of it.
     let release = release(&with("safe-harbor", ""), &bundle(text)).unwrap();
     assert!(texts(&release).iter().all(Value::is_null));
+}
+
+/// A text of many words in a message of many names is read in a time that is not their product.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what is measured is how long it takes")]
+fn a_message_of_many_names_is_read_in_time() {
+    let letters = |mut n: usize| {
+        let mut out = String::new();
+        for _ in 0..6 {
+            out.push(char::from(b'a' + (n % 26) as u8));
+            n /= 26;
+        }
+        out
+    };
+    let names: Vec<_> =
+        (0..60_000).map(|n| format!("{}^{}", letters(n * 7919), letters(n * 104_729))).collect();
+    let words: Vec<_> = (0..20_000).map(|n| letters(n * 15_485_863)).collect();
+    let raw = format!("{}PID|9||||{}\r", patient(&format!("NTE|1|L|{}", words.join(" "))), names.join("~"));
+    let begun = std::time::Instant::now();
+    release(&with("safe-harbor", SCRUB), &message(raw.as_bytes())).unwrap();
+    let took = begun.elapsed();
+    println!("{} bytes in {took:?}", raw.len());
+    assert!(took.as_secs() < 60, "{took:?}");
+}
+
+const SURROGATES: &str = "[text]\nresults = \"scrub\"\nnotes = \"scrub\"\nstrings = \"scrub\"\nnarratives = \"scrub\"\n\
+                          replace_by = \"surrogate\"\nacknowledged = \"scrubbed text may keep identifiers\"\n";
+
+#[test]
+fn names_may_become_other_names_and_nobody_is_left() {
+    let policy = with("limited-data-set", SURROGATES);
+    let note =
+        "Mr Quorvane, 617-555-0143, met QUORVANE and Siobhan in Zarkov at Springfield General Hospital.";
+    let raw = patient(&format!("NTE|1|L|{note}\rOBX|1|TX|11506-3^Note^LN||Quorvane is well"));
+    let sent = |raw: &str| {
+        let release = release(&policy, &message(raw.as_bytes())).unwrap();
+        let payload = String::from_utf8(release.payload().to_vec()).unwrap();
+        let (_, texts) = payload.split_once("\rROL").unwrap();
+        texts.to_owned()
+    };
+    let texts = sent(&raw);
+    for name in ["quorvane", "siobhan", "zarkov", "springfield", "0143"] {
+        assert!(!texts.to_lowercase().contains(name), "{texts}");
+    }
+    assert!(
+        texts.contains("[PHONE]") && !texts.contains("[NAME]") && !texts.contains("[FACILITY]"),
+        "{texts}"
+    );
+    let name = texts.split("||").last().unwrap().split(" is well").next().unwrap().to_owned();
+    assert!(
+        texts.contains(&format!("Mr {name}, ")) && texts.contains(&name.to_uppercase()),
+        "{name} in {texts}"
+    );
+    assert_eq!(sent(&raw), texts, "the same again");
+    assert_ne!(sent(&raw.replace("A-0077812", "A-0077813")), texts, "another patient");
+    // Resources too.
+    let release = release(&policy, &bundle("Seen: William Quorvane was resting.")).unwrap();
+    let [value, note, div, conclusion] = self::texts(&release);
+    assert_eq!([&value, &value], [&note, &conclusion]);
+    assert!(!div.to_string().contains("NAME") && !value.to_string().contains("Quorvane"), "{value} {div}");
+}
+
+#[test]
+fn surrogates_are_derived_and_so_not_for_safe_harbor() {
+    let error = compiled("safe-harbor", SURROGATES).unwrap_err();
+    assert!(error.message.contains("164.514(c)"), "{}", error.message);
+    assert!(with("limited-data-set", SURROGATES).needs_token_key());
 }

@@ -5,7 +5,7 @@ use super::Walk;
 use crate::documents::{self, Declared};
 use crate::policy::TextMode;
 use crate::tally::Touch;
-use crate::text::{self, Known};
+use crate::text::Known;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
@@ -45,7 +45,7 @@ impl Walk<'_> {
 
     fn scrubbed_document(&mut self, text: &str) -> Option<String> {
         let spans = self.found_in(text, Touch::Document)?;
-        Some(documents::to_base64(&text::scrub(text, &spans, self.policy.text.label)))
+        Some(documents::to_base64(&self.replacements().in_text(text, &spans)))
     }
 }
 

@@ -123,6 +123,7 @@ pub(crate) fn shape(
         known: scrubs.then(|| people::known(&json, policy, year)),
         year,
         binary: None,
+        patient: if policy.text.surrogates { people::patient(&json) } else { String::new() },
         text_bytes: 0,
         json: &json,
         definitions: definitions(),
@@ -187,6 +188,8 @@ struct Walk<'w> {
     binary: Option<usize>,
     /// The year of arrival.
     year: i16,
+    /// Whose record it is, for surrogates.
+    patient: String,
     /// Of texts that were read.
     text_bytes: usize,
     out: Vec<u8>,

@@ -32,6 +32,28 @@ pub(super) fn known(json: &Json<'_>, policy: &Compiled, year: i16) -> Known {
     known
 }
 
+/// Whose record it is, for surrogates: the id of the first patient in it, or of the first that it refers to.
+pub(super) fn patient(json: &Json<'_>) -> String {
+    let mut at = 0;
+    let mut referred = None;
+    while let Some(node) = json.node(at) {
+        if node.kind == Kind::Object {
+            if json.text_of(at, "resourceType").is_some_and(|kind| kind == "Patient")
+                && let Some(id) = json.text_of(at, "id")
+            {
+                return id.into_owned();
+            }
+            if referred.is_none() {
+                let subject = SUBJECTS.iter().find_map(|name| json.member(at, name));
+                let to = subject.and_then(|(subject, _)| json.text_of(subject, "reference"));
+                referred = to.map(|to| to.rsplit('/').next().unwrap_or_default().to_owned());
+            }
+        }
+        at += 1;
+    }
+    referred.unwrap_or_default()
+}
+
 fn learn(json: &Json<'_>, at: usize, year: i16, known: &mut Known) {
     for (child, node) in json.children(at) {
         match &*json.key(node) {

@@ -1,5 +1,7 @@
 //! Free text of FHIR, where the policy lets it through: results, annotations, narratives, and the strings of [`PROSE`].
 
+use std::sync::LazyLock;
+
 use fhir::validate::json::{Kind, Node};
 
 use super::Walk;
@@ -8,7 +10,7 @@ use crate::policy::TextMode;
 use crate::rules::is_coded;
 use crate::rules::meaning::Meaning;
 use crate::tally::Touch;
-use crate::text;
+use crate::text::{self, Known, Replacements};
 
 /// Most bytes of text of one resource or Bundle that are scrubbed. What stands beyond is removed.
 const RESOURCE_TEXT_BYTES_MAX: usize = 2 << 20;
@@ -76,7 +78,15 @@ impl Walk<'_> {
     /// The text without what the engine found; counts. `None` where it may not be read.
     fn scrubbed(&mut self, text: &str) -> Option<String> {
         let spans = self.found_in(text, Touch::Text)?;
-        Some(text::scrub(text, &spans, self.policy.text.label))
+        Some(self.replacements().in_text(text, &spans))
+    }
+
+    /// What stands in their place.
+    pub(super) fn replacements(&self) -> Replacements<'_> {
+        static NOBODY: LazyLock<Known> = LazyLock::new(Known::default);
+        let key = self.tokens.filter(|_| self.policy.text.surrogates);
+        let known = self.known.as_ref().unwrap_or(&NOBODY);
+        Replacements::new(known, key.map(|key| (key, self.patient.clone().into_bytes())))
     }
 
     /// The places of a text that go; it counts as this.
@@ -138,7 +148,10 @@ impl Walk<'_> {
             return self.tally.count(Touch::TextUnread);
         };
         let Some(spans) = self.found_in(text, Touch::Text) else { return };
-        let places = spans.iter().map(|span| (span.range.clone(), span.category.tag().as_bytes()));
+        let replacements = self.replacements();
+        let written = |span: &text::Span| text.get(span.range.clone()).unwrap_or_default();
+        let replaced: Vec<_> = spans.iter().map(|span| replacements.of(span, written(span))).collect();
+        let places = spans.iter().zip(&replaced).map(|(span, by)| (span.range.clone(), by.as_bytes()));
         let markup = narrative.written.replaced(&narrative.markup, places);
         self.out.extend_from_slice(format!("{{\"status\":\"{status}\",\"div\":").as_bytes());
         self.any_text(&String::from_utf8_lossy(&markup));

@@ -112,6 +112,7 @@ impl Policy {
         compiled.types.contains(&Rule::Token)
             || compiled.segments.values().flatten().any(|f| f.rule == Rule::Token)
             || compiled.envelope.control_id == TextRule::Token
+            || compiled.text.surrogates
             || compiled.observations.device == TextRule::Token
             || compiled.fhir.is_some_and(|fhir| fhir.needs_token_key())
     }

@@ -58,6 +58,9 @@ impl Policy {
         mut tally: Tally,
         scrubbed: ScrubbedText,
     ) -> Result<(Shape, Vec<Step>), Held> {
+        if self.compiled.text.surrogates && context.tokens.is_none() {
+            return Err(Held::new(HeldWhy::TokenKeyMissing));
+        }
         let shape = match clinical {
             Clinical::Hl7(message) if self.compiled.verbatim => {
                 unchanged(&mut tally, message.payload());

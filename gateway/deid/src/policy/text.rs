@@ -7,13 +7,15 @@
 //! strings = "block"                 # what FHIR calls string or markdown and holds clinical prose, see [`crate::fhir`]
 //! narratives = "block"              # block, scrub: narratives of FHIR
 //! documents = "scrub"               # block, scrub: OBX-5 of ED; Attachment and Binary of FHIR; see [`crate::documents`]
+//! replace_by = "tag"                # tag, surrogate: see [`crate::text`]; surrogates are derived from the person's data
 //! acknowledged = "scrubbed text may keep identifiers"
 //! [text.fields]                     # further fields of HL7 v2, of type ST, TX or FT, that are not about persons
 //! "AL1-5" = "scrub"
 //! ```
 
 use super::compile::Section;
-use super::{CompileError, Label};
+use super::{CompileError, Label, floor};
+use crate::rules::Rule;
 
 /// What a policy must say when it lets text through that was scrubbed.
 pub(super) const ACKNOWLEDGED: &str = "scrubbed text may keep identifiers";
@@ -55,13 +57,24 @@ pub(crate) struct TextRules {
     pub(crate) strings: TextMode,
     pub(crate) narratives: TextMode,
     pub(crate) documents: TextMode,
+    /// Names become other names, and not tags.
+    pub(crate) surrogates: bool,
     /// Any text is scrubbed.
     pub(crate) scrubs: bool,
 }
 
 /// Reads the section.
 pub(super) fn rules(section: &Section<'_, '_>, label: Label) -> Result<TextRules, CompileError> {
-    section.only(&["results", "notes", "strings", "narratives", "documents", "fields", "acknowledged"])?;
+    section.only(&[
+        "results",
+        "notes",
+        "strings",
+        "narratives",
+        "documents",
+        "fields",
+        "replace_by",
+        "acknowledged",
+    ])?;
     let mode = |key: &str, all: &[(&str, TextMode)]| {
         if section.has(key) { section.choice(key, all) } else { Ok(TextMode::Block) }
     };
@@ -86,9 +99,19 @@ pub(super) fn rules(section: &Section<'_, '_>, label: Label) -> Result<TextRules
             Some(format!("write acknowledged = \"{ACKNOWLEDGED}\"")),
         ));
     }
+    let surrogates = scrubs
+        && section.has("replace_by")
+        && section.choice("replace_by", &[("tag", false), ("surrogate", true)])?;
+    if let Some(law) = floor::forbids(label, Rule::Token).filter(|_| surrogates) {
+        return Err(section.error_at(
+            "replace_by",
+            format!("label `{label}`: {law}"),
+            Some("write \"tag\"".into()),
+        ));
+    }
     // What is scrubbed for treatment is scrubbed of everything.
     let label = if label == Label::Treatment { Label::SafeHarbor } else { label };
-    Ok(TextRules { label, results, notes, strings, narratives, documents, scrubs })
+    Ok(TextRules { label, results, notes, strings, narratives, documents, surrogates, scrubs })
 }
 
 /// The mode of a field of `[text.fields]`.

@@ -53,7 +53,8 @@ pub(crate) fn shape(
         observation: Observation::default(),
         in_value: false,
         message,
-        texts: (scrubbed == ScrubbedText::Passes).then(|| Texts::of(message, policy, reference_year)),
+        texts: (scrubbed == ScrubbedText::Passes)
+            .then(|| Texts::of(message, policy, reference_year, context.tokens)),
         message_type: None,
         token_key_missing: false,
     };

@@ -7,11 +7,12 @@ use hl7::{Delimiters, Field, Message, Segment, escape};
 
 use super::meaning::{Meaning, Observation};
 use super::{Rule, recognise};
+use crate::TokenKey;
 use crate::documents::{self, Declared};
 use crate::policy::{Compiled, TextMode};
 use crate::tables::{SegmentName, TABLES};
 use crate::tally::Touch;
-use crate::text::{self, Category, Known, Written};
+use crate::text::{self, Category, Known, Replacements, Written};
 
 /// Most bytes of text of one message that are scrubbed. What stands beyond is removed.
 pub const MESSAGE_TEXT_BYTES_MAX: usize = 2 << 20;
@@ -38,7 +39,7 @@ pub(super) struct Scrubbed {
 
 impl Texts {
     /// Reads the texts that a policy scrubs.
-    pub(super) fn of(message: &Message, policy: &Compiled, year: u16) -> Self {
+    pub(super) fn of(message: &Message, policy: &Compiled, year: u16, tokens: Option<&TokenKey>) -> Self {
         let mut texts = Self::default();
         if !policy.text.scrubs {
             return texts;
@@ -47,6 +48,8 @@ impl Texts {
         let mut known = Known::of_message(message, year);
         // Documents first: they too tell whom texts may name.
         let documents = documents_of(message, policy, &mut known, year);
+        let key = tokens.filter(|_| policy.text.surrogates).map(|key| (key, patient(message)));
+        let replacements = Replacements::new(&known, key);
         let mut passage = Passage::default();
         let mut bytes = 0;
         for segment in message.segments() {
@@ -61,7 +64,7 @@ impl Texts {
                 }
                 let place = Place { name, number, of: about(&segment) };
                 if passage.place.as_ref() != Some(&place) {
-                    passage.read(&known, policy, &mut texts);
+                    passage.read(&known, policy, &replacements, &mut texts);
                     passage.place = Some(place);
                 }
                 bytes += field.raw().len();
@@ -70,17 +73,17 @@ impl Texts {
                 }
             }
             if passage.place.as_ref().is_some_and(|place| place.name != name) {
-                passage.read(&known, policy, &mut texts);
+                passage.read(&known, policy, &replacements, &mut texts);
             }
         }
-        passage.read(&known, policy, &mut texts);
+        passage.read(&known, policy, &replacements, &mut texts);
         for Document { byte, delimiters, text } in documents {
             bytes += text.len();
             if bytes > MESSAGE_TEXT_BYTES_MAX {
                 break;
             }
             let spans = spans(&text, &known, policy);
-            let scrubbed = documents::to_base64(&text::scrub(&text, &spans, policy.text.label));
+            let scrubbed = documents::to_base64(&replacements.in_text(&text, &spans));
             let parts = ["", "TEXT", "PLAIN", "Base64", &scrubbed];
             let parts: Vec<_> = parts.iter().map(|part| escape(part.as_bytes(), &delimiters)).collect();
             let bytes = parts.join(&delimiters.component());
@@ -115,6 +118,17 @@ pub(super) fn mode(policy: &Compiled, rule: Rule, observation: &Observation<'_>)
 /// Whether an observation's value is a document.
 pub(super) fn is_document(observation: &Observation<'_>) -> bool {
     observation.value_type.and_then(|t| TABLES.data_type(t)).is_some_and(|t| t.name == DOCUMENT)
+}
+
+/// Whose record it is, for surrogates: the first number of PID-3 with its authority, or that of PID-2.
+fn patient(message: &Message) -> Vec<u8> {
+    let Some(pid) = message.first(b"PID") else { return Vec::new() };
+    let number = |field: usize| {
+        let first = pid.field(field)?.repetitions().next()?;
+        let part = |n: usize| first.component(n).map(|c| c.text().into_owned()).unwrap_or_default();
+        (!part(1).is_empty()).then(|| format!("{}^{}", part(1), part(4)).into_bytes())
+    };
+    number(3).or_else(|| number(2)).unwrap_or_default()
 }
 
 /// A document that was read.
@@ -224,7 +238,7 @@ impl<'m> Passage<'m> {
         }
     }
 
-    fn read(&mut self, known: &Known, policy: &Compiled, texts: &mut Texts) {
+    fn read(&mut self, known: &Known, policy: &Compiled, replacements: &Replacements<'_>, texts: &mut Texts) {
         let Self { place: _, text, values } = std::mem::take(self);
         if values.is_empty() {
             return;
@@ -234,14 +248,18 @@ impl<'m> Passage<'m> {
             let end = value.start + value.written.text().unwrap_or_default().len();
             let first = spans.partition_point(|span| span.range.end <= value.start);
             let within = || spans.iter().skip(first).take_while(|span| span.range.start < end);
-            let tags: Vec<_> =
-                within().map(|span| escape(span.category.tag().as_bytes(), &value.delimiters)).collect();
-            let places = within().zip(&tags).map(|(span, tag)| {
-                let from = span.range.start.saturating_sub(value.start);
-                (from..span.range.end.min(end) - value.start, tag.as_ref())
-            });
+            let within: Vec<_> = within()
+                .map(|span| {
+                    let range = span.range.start.max(value.start)..span.range.end.min(end);
+                    let written = text.get(range.clone()).unwrap_or_default();
+                    let replacement = replacements.of(span, written);
+                    let escaped = escape(replacement.as_bytes(), &value.delimiters).into_owned();
+                    (span, range.start - value.start..range.end - value.start, escaped)
+                })
+                .collect();
+            let places = within.iter().map(|(_, range, escaped)| (range.clone(), escaped.as_slice()));
             let bytes = value.written.replaced(value.raw, places);
-            let found = within().map(|span| (span.category, span.rule)).collect();
+            let found = within.iter().map(|(span, ..)| (span.category, span.rule)).collect();
             texts.by_place.insert(value.byte, Scrubbed { bytes, touch: Touch::Text, found });
         }
     }

@@ -22,6 +22,9 @@ const PLACE_LETTERS_MIN: usize = 4;
 const NUMBER_CHARACTERS_MIN: usize = 4;
 /// Fewest letters of a name of which one may be mistyped.
 const MISTYPED_LETTERS_MIN: usize = 5;
+/// Most known names that words are compared with letter by letter. Of more, none that is mistyped is found: a message of
+/// a megabyte of names would otherwise cost hours.
+const MISTYPED_NAMES_MAX: usize = 2000;
 /// Fewest letters of a word of a name that is found in any case and company.
 const WORD_LETTERS_MIN: usize = 3;
 /// Digits of a telephone number without its area.
@@ -160,6 +163,8 @@ impl Known {
             "ST" if matches!(place, (b"PID", 19) | (b"IN1", 36) | (b"IN2", 2) | (b"GT1", 12)) => {
                 self.number(first);
             }
+            // Where somebody was born.
+            "ST" if place == (b"PID", 23) => self.place(first),
             "XAD" | "AD" => parts.iter().take(3).for_each(|part| self.place(part)),
             "XTN" => {
                 parts.iter().for_each(|part| self.telecom(part));
@@ -339,6 +344,11 @@ impl Known {
         out
     }
 
+    /// Whether a word in lower case is one of a name or an address.
+    pub(super) fn holds(&self, word: &str) -> bool {
+        self.words.contains(word) || self.streets.contains(word) || self.names.contains(&skeleton(word))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let Self { names, places, numbers, words, streets, telephones, dates, initials: _ } = self;
         [names, places, numbers, words, streets, telephones, dates].iter().all(|known| known.is_empty())
@@ -350,6 +360,7 @@ impl Known {
         self.names.contains(&seen)
             || kinds & WORD == 0
                 && seen.len() >= MISTYPED_LETTERS_MIN
+                && self.names.len() <= MISTYPED_NAMES_MAX
                 && self.names.iter().any(|name| {
                     name.len() >= MISTYPED_LETTERS_MIN
                         && name.len().abs_diff(seen.len()) <= 1

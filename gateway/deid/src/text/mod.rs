@@ -9,6 +9,8 @@
 //! ([`lexicon`]), and lists of names and of English words ([`names`], [`words`]). Nothing is interpreted as a regular
 //! expression, and every look ahead or back is over a named number of words; what is found is sorted once.
 //!
+//! **Surrogates.** By policy names become other names instead of tags ([`surrogate`]).
+//!
 //! **Limits.** A text of more than [`TEXT_BYTES_MAX`] is one span from end to end.
 
 mod dates;
@@ -20,6 +22,7 @@ mod networks;
 mod normal;
 mod numbers;
 mod streets;
+mod surrogate;
 pub mod tagger;
 mod tokens;
 mod words;
@@ -28,6 +31,7 @@ mod written;
 use std::ops::Range;
 
 pub use known::Known;
+pub(crate) use surrogate::Replacements;
 pub(crate) use written::Written;
 
 use crate::Label;
@@ -42,8 +46,13 @@ const NAMED_BY_TAGGER_MAX: f32 = 0.65;
 const NAME_GAP_MAX: usize = 2;
 
 /// What the engine knows beforehand: part of the hash of every policy that lets a scrubbed text through.
-pub(crate) const SOURCES: [&[u8]; 4] =
-    [words::PACKED, tagger::PACKED, lexicon::SOURCE.as_bytes(), lexicon::CLINIC_WORDS.as_bytes()];
+pub(crate) const SOURCES: [&[u8]; 5] = [
+    words::PACKED,
+    tagger::PACKED,
+    lexicon::SOURCE.as_bytes(),
+    lexicon::CLINIC_WORDS.as_bytes(),
+    surrogate::SOURCE.as_bytes(),
+];
 
 /// What a place in a text tells. Closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,11 +184,20 @@ fn by_rules(normal: &Normal, tokens: &Tokens<'_>, known: &Known) -> Vec<Span> {
 
 /// The text without what its label does not allow: each place becomes its category in brackets.
 pub fn scrub(text: &str, spans: &[Span], label: Label) -> String {
+    let gone = spans.iter().filter(|span| !span.category.stays_under(label));
+    replaced(text, gone.map(|span| (span, span.category.tag().into())))
+}
+
+/// The text with these places replaced.
+pub(crate) fn replaced<'s>(
+    text: &str,
+    places: impl Iterator<Item = (&'s Span, std::borrow::Cow<'static, str>)>,
+) -> String {
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
-    for span in spans.iter().filter(|span| !span.category.stays_under(label)) {
+    for (span, replacement) in places {
         out.push_str(text.get(at..span.range.start).unwrap_or_default());
-        out.push_str(span.category.tag());
+        out.push_str(&replacement);
         at = span.range.end;
     }
     out.push_str(text.get(at..).unwrap_or_default());
