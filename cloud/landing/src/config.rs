@@ -27,7 +27,7 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Most destinations.
 pub const DESTINATIONS_MAX: usize = 64;
 /// The labels a destination can take.
-pub const POLICIES: [&str; 3] = ["treatment", "limited-data-set", "safe-harbor"];
+pub const POLICIES: [&str; 4] = ["treatment", "limited-data-set", "expert-determination", "safe-harbor"];
 /// The port where nothing else is said.
 pub const PORT_DEFAULT: u16 = 9443;
 

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use deid::Policy;
+use deid::{Mistake, Policy};
 use model::{Lane, Slug, Timestamp};
 use pipeline::routing::Router;
 use profile::Catalogue;
@@ -65,11 +65,11 @@ impl Checked {
     }
 }
 
-/// Reads and checks a file.
+/// Reads and checks a file. `now` is the time at which what its policies rest on must hold.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check_file(path: &Path) -> Result<Checked, Vec<Finding>> {
+pub fn check_file(path: &Path, now: Timestamp) -> Result<Checked, Vec<Finding>> {
     let name = path.display().to_string();
     let unreadable = |why: String, hint: &str| vec![Finding::at(&name, "", 0..0, why, Some(hint.to_owned()))];
     let size = std::fs::metadata(path)
@@ -87,14 +87,14 @@ pub fn check_file(path: &Path) -> Result<Checked, Vec<Finding>> {
         .map_err(|e| unreadable(format!("cannot be read: {e}"), "the document is TOML in UTF-8"))?;
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
-    check(&name, &text, &base)
+    check(&name, &text, &base, now)
 }
 
-/// Checks a document; relative paths are taken from `base`. `file` is only shown.
+/// Checks a document; relative paths are taken from `base`. `file` is only shown, `now` as in [`check_file`].
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding>> {
+pub fn check(file: &str, text: &str, base: &Path, now: Timestamp) -> Result<Checked, Vec<Finding>> {
     let mut c = Checker { file, text, errors: Vec::new(), warnings: Vec::new(), shown: Vec::new() };
     let (table, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
@@ -150,7 +150,7 @@ pub fn check(file: &str, text: &str, base: &Path) -> Result<Checked, Vec<Finding
             let span = at(&table, "policy", n, &["name"]).unwrap_or_else(|| span.clone());
             c.error(span, format!("`{}` is a built-in policy", p.name), Some("choose another name".into()));
         }
-        c.policy_file(&table, n, p, base, &mut compiled);
+        c.policy_file(&table, n, p, base, now, &mut compiled);
     }
     for Section { value: destination, span, index } in &destinations {
         c.destination(&table, *index, destination, span, base, gateway.as_ref(), &own, &mut compiled);
@@ -384,6 +384,7 @@ impl Checker<'_> {
         n: usize,
         policy: &PolicyFile,
         base: &Path,
+        now: Timestamp,
         compiled: &mut HashMap<String, Arc<Policy>>,
     ) {
         let path = base.join(&policy.file);
@@ -395,20 +396,18 @@ impl Checker<'_> {
                 return;
             }
         };
-        match Policy::compile(policy.name.as_str(), &text) {
+        match Policy::compile(policy.name.as_str(), &text, now) {
             Ok(policy_compiled) => {
                 compiled.insert(policy.name.to_string(), Arc::new(policy_compiled));
             }
-            Err(e) => {
+            Err(error) => {
                 let shown = path.display().to_string();
-                let offset = offset_of(&text, e.line, e.column);
-                self.errors.push(Finding::at(
-                    &shown,
-                    &text,
-                    offset..offset + 1,
-                    e.message.clone(),
-                    e.hint.clone(),
-                ));
+                self.errors.extend(error.mistakes.into_iter().map(|mistake| {
+                    let Mistake { line, column, path, message, remedy } = mistake;
+                    let offset = offset_of(&text, line, column);
+                    let message = if path.is_empty() { message } else { format!("{path}: {message}") };
+                    Finding::at(&shown, &text, offset..offset + 1, message, Some(remedy))
+                }));
             }
         }
     }

@@ -408,6 +408,6 @@ impl Batch {
 pub struct PolicyFile {
     /// Its name, for `policy = "…"` of a destination.
     pub name: Slug,
-    /// The policy, as TOML; its language is described in `gateway/deid/policies/README.md`.
+    /// The policy, as TOML; its language is described in `docs/policies.md`.
     pub file: PathBuf,
 }

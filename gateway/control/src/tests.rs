@@ -22,15 +22,19 @@ fn certificates() -> tempfile::TempDir {
     folder
 }
 
+fn now() -> Timestamp {
+    "2026-11-24T08:30:00Z".parse().unwrap()
+}
+
 /// What is said of a document that is wrong.
 fn mistakes(text: &str, dir: &Path) -> String {
-    let findings = check("gateway.toml", text, dir).unwrap_err();
+    let findings = check("gateway.toml", text, dir, now()).unwrap_err();
     render(&findings).replace(&dir.display().to_string(), "DIR")
 }
 
 /// A document that is right.
 fn sound(text: &str, dir: &Path) -> Checked {
-    check("g.toml", text, dir).unwrap_or_else(|findings| panic!("{}", render(&findings)))
+    check("g.toml", text, dir, now()).unwrap_or_else(|findings| panic!("{}", render(&findings)))
 }
 
 const MINIMAL: &str = r#"
@@ -315,14 +319,14 @@ key = "gw.key"
 
 #[test]
 fn what_is_no_toml_is_said_with_its_place() {
-    let findings = check("g.toml", "[gateway\nid = 3\n[[feed]\n", Path::new(".")).unwrap_err();
+    let findings = check("g.toml", "[gateway\nid = 3\n[[feed]\n", Path::new("."), now()).unwrap_err();
     assert_eq!((findings[0].line, findings[0].file.as_str()), (1, "g.toml"));
 }
 
 #[test]
 fn a_certificate_of_another_gateway_is_noticed_before_the_landing_does() {
     let dir = certificates();
-    let findings = check("g.toml", &MINIMAL.replace("ward-3", "ward-4"), dir.path()).unwrap_err();
+    let findings = check("g.toml", &MINIMAL.replace("ward-3", "ward-4"), dir.path(), now()).unwrap_err();
     assert_eq!(findings.len(), 1, "{}", render(&findings));
     assert!(
         findings[0].message.contains("names gateway `ward-3`, the box is `ward-4`"),
@@ -336,16 +340,21 @@ fn a_policy_of_the_site_is_compiled_and_its_mistakes_are_shown_in_its_file() {
     let dir = certificates();
     let text = format!("{MINIMAL}\n[[policy]]\nname = \"ours\"\nfile = \"ours.toml\"\n")
         .replace("\"treatment\"", "\"ours\"");
-    std::fs::write(dir.path().join("ours.toml"), "label = \"safe-harbor\"\nwhatever = 1\n").unwrap();
-    let findings = check("g.toml", &text, dir.path()).unwrap_err();
-    assert!(findings.iter().any(|f| f.file.ends_with("ours.toml")), "{}", render(&findings));
+    let policy = "language = 1\nlabel = \"safe-harbor\"\nwhatever = 1\n[types]\nDTM = \"date-shift\"\n";
+    std::fs::write(dir.path().join("ours.toml"), policy).unwrap();
+    let findings = check("g.toml", &text, dir.path(), now()).unwrap_err();
+    for (line, said) in [(3, "whatever"), (5, "types.DTM"), (1, "envelope.received_at")] {
+        let is_it =
+            |f: &Finding| f.file.ends_with("ours.toml") && f.line == line && f.message.starts_with(said);
+        assert!(findings.iter().any(is_it), "{said}: {}", render(&findings));
+    }
 }
 
 #[test]
 fn no_two_listeners_share_a_port() {
     let dir = certificates();
     let findings =
-        check("g.toml", &MINIMAL.replace("0.0.0.0:2575", "127.0.0.1:8443"), dir.path()).unwrap_err();
+        check("g.toml", &MINIMAL.replace("0.0.0.0:2575", "127.0.0.1:8443"), dir.path(), now()).unwrap_err();
     assert_eq!(findings.len(), 1);
     assert!(findings[0].message.contains("and so does web"), "{}", findings[0].message);
     assert_eq!(findings[0].line, 9);
@@ -353,7 +362,7 @@ fn no_two_listeners_share_a_port() {
 
 #[test]
 fn an_unreadable_file_is_a_finding() {
-    let findings = check_file(Path::new("/nonexistent/gateway.toml")).unwrap_err();
+    let findings = check_file(Path::new("/nonexistent/gateway.toml"), now()).unwrap_err();
     assert!(findings[0].message.contains("cannot be read"), "{}", findings[0].message);
 }
 
@@ -377,7 +386,7 @@ fn the_audit_log_s_witnesses_are_checked() {
     let dir = certificates();
     let told = |audit: &str| {
         let text = format!("[gateway]\nid = \"ward-3\"\n{audit}");
-        let findings = check("g.toml", &text, dir.path()).err().unwrap_or_default();
+        let findings = check("g.toml", &text, dir.path(), now()).err().unwrap_or_default();
         findings.into_iter().map(|f| f.message).collect::<Vec<_>>()
     };
     assert_eq!(told("[audit]\ncheckpoint_entries = 1\ncheckpoint_every_s = 86400\n"), Vec::<String>::new());
@@ -410,7 +419,7 @@ fn the_audit_log_s_witnesses_are_checked() {
 fn the_examples_of_the_pages_are_documents() {
     let dir = certificates();
     let text = format!("[gateway]\nid = \"ward-3\"\n{}\n{}\n", web::FEED_EXAMPLE, web::DESTINATION_EXAMPLE);
-    let findings = check("g.toml", &text, dir.path()).err().unwrap_or_default();
+    let findings = check("g.toml", &text, dir.path(), now()).err().unwrap_or_default();
     let about_files = |f: &Finding| f.message.contains("cannot be used");
     let others: Vec<&Finding> = findings.iter().filter(|f| !about_files(f)).collect();
     assert!(others.is_empty(), "{}", render(&findings));
@@ -424,7 +433,7 @@ fn an_mllp_destination_is_checked_and_device_feeds_are_warned_of() {
         let text = format!(
             "{base}[[destination]]\nname = \"ris\"\npolicy = \"treatment\"\n[destination.mllp]\n{mllp}"
         );
-        check("gateway.toml", &text, dir.path())
+        check("gateway.toml", &text, dir.path(), now())
     };
     let checked = with(
         "to = \"ris.example\"\n[destination.mllp.tls]\nca = \"ca.pem\"\ncertificate = \"gw.pem\"\nkey = \"gw.key\"\n",

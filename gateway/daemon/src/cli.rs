@@ -461,7 +461,7 @@ pub(crate) struct Filter {
     /// Where to list what was held, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
-    /// Key of keyed tokens, 32 bytes; without it tokens differ from run to run.
+    /// Key of tokens and shifts, 32 bytes; without it they differ from run to run.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }
@@ -490,7 +490,7 @@ pub(crate) struct Records {
     /// What comes in.
     #[arg(long, value_enum, default_value = "hl7")]
     pub(crate) format: FilterFormat,
-    /// Key of keyed tokens, 32 bytes; without it tokens differ from run to run.
+    /// Key of tokens and shifts, 32 bytes; without it they differ from run to run.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// As JSON: of an explanation a line a record.

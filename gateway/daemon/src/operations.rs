@@ -16,7 +16,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use model::{AuditAction, AuditEvent, RecordId, Slug, codec};
+use model::{AuditAction, AuditEvent, Clock as _, RecordId, Slug, codec};
 use pipeline::FaultQuery;
 use pipeline::consent::{Named, Word};
 use pipeline::search::Query;
@@ -28,6 +28,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use web::Product;
 
+use crate::clock::SystemClock;
 use crate::product::Gateway;
 use crate::{metrics, pipe};
 
@@ -206,7 +207,9 @@ async fn try_policy(State(gateway): Shared, UrlPath(destination): UrlPath<Slug>,
         return problem(StatusCode::BAD_REQUEST, "the body is no policy with its name");
     };
     let compiled = match toml {
-        Some(toml) => deid::Policy::compile(&name, &toml).map_err(|error| error.to_string()),
+        Some(toml) => {
+            deid::Policy::compile(&name, &toml, SystemClock.now()).map_err(|error| error.to_string())
+        }
         None => deid::Policy::builtin(&name).ok_or_else(|| "it is not built in".to_owned()),
     };
     match compiled {

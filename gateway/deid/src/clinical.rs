@@ -5,7 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use model::{Observation, Provenance, Seq};
 
-use crate::TokenKey;
+use crate::DestinationKeys;
+use crate::token::TokenKey;
 
 /// One decoded record. Grows by a variant for each form the gateway learns to read.
 #[derive(Clone)]
@@ -48,6 +49,12 @@ pub struct Context<'a> {
     pub seq: Seq,
     /// Where it came from and when.
     pub provenance: &'a Provenance,
-    /// The destination's key for keyed tokens; see [`crate::Policy::needs_token_key`].
-    pub tokens: Option<&'a TokenKey>,
+    /// The destination's keys; see [`crate::Policy::needs_keys`].
+    pub keys: Option<&'a DestinationKeys>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn tokens(&self) -> Option<&'a TokenKey> {
+        self.keys.map(|keys| &keys.tokens)
+    }
 }

@@ -3,8 +3,9 @@
 use model::{Observation, Released, TimeValue, Timestamp};
 use serde_bytes::ByteBuf;
 
+use crate::Context;
 use crate::policy::{Compiled, TextRule, TimeRule};
-use crate::{Context, TokenKey};
+use crate::token::TokenKey;
 
 /// What a policy's rules made of a record, before the gate.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(crate) struct Shape {
 
 /// Puts an envelope around what the rules made. `None` where a token is due and there is no key.
 pub(crate) fn enclose(shape: Shape, policy: &Compiled, context: &Context<'_>) -> Option<Released> {
-    let Context { seq, provenance, tokens } = context;
+    let Context { seq, provenance, keys: _ } = context;
     let rules = &policy.envelope;
     let text = |rule: TextRule, text: &str| match rule {
         TextRule::Keep if !text.is_empty() => Some(text.to_owned()),
@@ -31,7 +32,12 @@ pub(crate) fn enclose(shape: Shape, policy: &Compiled, context: &Context<'_>) ->
     };
     let control_id = match (shape.control_id, rules.control_id) {
         (Some(id), TextRule::Keep) => Some(id),
-        (Some(id), TextRule::Token) => Some(token(*tokens, id.as_bytes(), crate::rules::CONTROL_ID)?),
+        (Some(id), TextRule::Token) => Some(token(
+            context.tokens(),
+            id.as_bytes(),
+            &policy.namespace(context).authority(&[]),
+            crate::rules::CONTROL_ID,
+        )?),
         (None, _) | (_, TextRule::Remove) => None,
     };
     Some(Released {
@@ -61,6 +67,6 @@ pub(crate) fn time(rule: TimeRule, at: Timestamp) -> Option<TimeValue> {
 }
 
 /// The token of a text beside the payload; `None` without a key.
-pub(crate) fn token(key: Option<&TokenKey>, id: &[u8], kind: &[u8]) -> Option<String> {
-    String::from_utf8(key?.token(id, b"", kind)).ok()
+pub(crate) fn token(key: Option<&TokenKey>, id: &[u8], authority: &[u8], kind: &[u8]) -> Option<String> {
+    String::from_utf8(key?.token(id, authority, kind)).ok()
 }

@@ -4,7 +4,7 @@
 //! [`Policy::release`] makes one; the gate reads it a second time on the way out. Unlisted means denied.
 //!
 //! **Limits.** Numbers that pass have at most [`rules::NUMBER_INTEGER_DIGITS_MAX`] digits before the point (long ones
-//! only beside a known code or unit, see `policies/README.md`);
+//! only beside a known code or unit, see `docs/policies.md`);
 //! units at most [`units::UNIT_BYTES_MAX`] bytes; a policy file at most [`POLICY_BYTES_MAX`] bytes. Time is
 //! linear in the message.
 //!
@@ -31,10 +31,13 @@ mod fhir;
 mod filter;
 pub mod gate;
 mod geography;
+mod keys;
 mod observations;
+mod patient;
 mod policy;
 mod release;
 pub mod rules;
+mod shift;
 mod tables;
 mod tally;
 pub mod text;
@@ -45,6 +48,7 @@ pub use clinical::{Clinical, Context};
 pub use compare::{CHANGES_MAX, Change, Comparison, Fate};
 pub use explain::{Explained, Outcome, Step};
 pub use filter::{fhir_filter, fhir_records, filtered, hl7_filter, hl7_records};
-pub use policy::{BUILTIN_POLICIES, CompileError, Label, POLICY_BYTES_MAX, Policy};
+pub use keys::{DestinationKeys, KEY_EPOCH, PURPOSES};
+pub use policy::{BUILTIN_POLICIES, CompileError, Label, Mistake, POLICY_BYTES_MAX, Policy};
 pub use release::{Held, HeldWhy, Release};
-pub use token::TokenKey;
+pub use shift::SHIFT_DAYS_MAX;

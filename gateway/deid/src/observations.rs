@@ -2,13 +2,14 @@
 
 use model::{Observation, TimeValue, Value};
 
+use crate::Context;
 use crate::codes;
 use crate::envelope;
 use crate::policy::{ObservationRules, TextRule, TimeRule};
 use crate::release::{Held, HeldWhy};
 use crate::tally::{Tally, Touch};
+use crate::token::TokenKey;
 use crate::units;
-use crate::{Context, TokenKey};
 
 /// The kind of number that a device's token is made with.
 const DEVICE: &[u8] = b"device";
@@ -36,7 +37,7 @@ pub(crate) fn shape(
             continue;
         }
         tally.enter(format_args!(".device"), value.device.as_deref().unwrap_or_default().as_bytes());
-        let device = device(value.device.as_deref(), rules.device, context.tokens, tally)?;
+        let device = device(value.device.as_deref(), rules.device, context.tokens(), tally)?;
         tally.leave(device.as_deref().unwrap_or_default().as_bytes());
         shaped.push(Observation {
             device,
@@ -63,8 +64,8 @@ fn device(
             Ok(None)
         }
         TextRule::Token => {
-            let token =
-                envelope::token(key, device.as_bytes(), DEVICE).ok_or(Held::new(HeldWhy::TokenKeyMissing))?;
+            let token = envelope::token(key, device.as_bytes(), b"", DEVICE)
+                .ok_or(Held::new(HeldWhy::KeysMissing))?;
             tally.count(Touch::DeviceToken);
             Ok(Some(token))
         }

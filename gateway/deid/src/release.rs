@@ -90,9 +90,12 @@ pub enum HeldWhy {
     /// The gate found in the release what must not be there.
     #[error("the output gate found {0}")]
     Gate(#[from] gate::Hit),
-    /// The policy makes keyed tokens and the destination has no key for them.
-    #[error("the policy makes keyed tokens, and no token key was given")]
-    TokenKeyMissing,
+    /// The policy derives values with keys and the destination has none.
+    #[error("the policy makes keyed tokens or shifts dates, and no keys were given")]
+    KeysMissing,
+    /// The determination that the policy rests on had expired when the record arrived.
+    #[error("the policy's expert determination had expired when the record arrived")]
+    DeterminationExpired,
     /// The policy has no rules for FHIR, and what is not listed is denied.
     #[error("the policy has no section [fhir], so nothing of FHIR may go")]
     FhirWithoutRules,
@@ -112,7 +115,8 @@ impl HeldWhy {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Gate(hit) => hit.kind.as_str(),
-            Self::TokenKeyMissing => "token-key-missing",
+            Self::KeysMissing => "keys-missing",
+            Self::DeterminationExpired => "determination-expired",
             Self::FhirWithoutRules => "fhir-without-rules",
             Self::RequestUntold => "request-untold",
             Self::NotAResource => "not-a-resource",

@@ -17,6 +17,7 @@ pub(crate) enum Touch {
     Country,
     Date,
     DateRefused,
+    DateShifted,
     DeviceRemoved,
     DeviceToken,
     Document,
@@ -52,7 +53,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 39] = [
+    const ALL: [(Self, &'static str); 40] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -60,6 +61,7 @@ impl Touch {
         (Self::Country, "country"),
         (Self::Date, "date"),
         (Self::DateRefused, "date-refused"),
+        (Self::DateShifted, "date-shifted"),
         (Self::DeviceRemoved, "device-removed"),
         (Self::DeviceToken, "device-token"),
         (Self::Document, "document"),

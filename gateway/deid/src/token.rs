@@ -1,10 +1,9 @@
 //! Keyed tokens: the same person is the same token at one destination, and another at the next.
 //!
 //! A token is `epoch ‖ base32(HMAC-SHA256(key, type ‖ assigning authority ‖ id)[..16])`: the epoch as decimal
-//! digits, then 26 characters of RFC 4648 base32 without padding. The parts are upper-cased, trimmed of
-//! blanks and each preceded by its length, so that no two triples are the same text. The key comes from
-//! outside, one for each destination and epoch (HKDF from the gateway's root key); so destinations cannot be
-//! joined, and a new epoch unlinks the past.
+//! digits, then 26 characters of RFC 4648 base32 without padding. The parts are trimmed of blanks and each preceded by
+//! its length, so that no two triples are the same text. Case counts: `7a` and `7A` may be two patients. Where a number
+//! names no authority the feed stands for it ([`crate::patient`]). The key is one of [`crate::DestinationKeys`].
 //!
 //! A token is derived from the person's data and therefore never allowed under `safe-harbor` (45 CFR
 //! 164.514(c)).
@@ -19,14 +18,14 @@ const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// The key of one destination in one epoch. Zeroized on drop; `Debug` shows the epoch alone.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct TokenKey {
+pub(crate) struct TokenKey {
     key: [u8; 32],
     epoch: u16,
 }
 
 impl TokenKey {
     /// A key derived by the caller for this destination and epoch. Epochs begin at 1.
-    pub const fn new(key: [u8; 32], epoch: u16) -> Self {
+    pub(crate) const fn new(key: [u8; 32], epoch: u16) -> Self {
         Self { key, epoch }
     }
 
@@ -34,10 +33,10 @@ impl TokenKey {
     pub(crate) fn token(&self, id: &[u8], authority: &[u8], kind: &[u8]) -> Vec<u8> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key);
         let mut mac = hmac::Context::with_key(&key);
-        for part in [kind, authority, id] {
-            let canonical = part.trim_ascii().to_ascii_uppercase();
-            mac.update(&(canonical.len() as u64).to_be_bytes());
-            mac.update(&canonical);
+        let kind = kind.to_ascii_uppercase();
+        for part in [&kind, authority, id].map(<[u8]>::trim_ascii) {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
         }
         let tag = mac.sign();
         let mut token = self.epoch.to_string().into_bytes();
@@ -91,10 +90,13 @@ mod tests {
     fn tokens_are_stable_and_do_not_link() {
         let token = key(1).token(b"12345", b"HOSP", b"MR");
         assert_eq!(token.len(), 1 + 26);
-        assert_eq!(token, key(1).token(b" 12345", b"hosp", b"MR"), "spelling does not matter");
+        assert_eq!(token, key(1).token(b" 12345", b"HOSP ", b"mr"), "blanks do not matter");
         for other in [
             key(2).token(b"12345", b"HOSP", b"MR"),
             key(1).token(b"12346", b"HOSP", b"MR"),
+            key(1).token(b"12345", b"hosp", b"MR"),
+            key(1).token(b"1234a", b"HOSP", b"MR"),
+            key(1).token(b"1234A", b"HOSP", b"MR"),
             key(1).token(b"12345", b"HOS", b"PMR"),
             key(1).token(b"12345", b"HOSP", b"VN"),
             TokenKey::new([1; 32], 2).token(b"12345", b"HOSP", b"MR"),

@@ -300,7 +300,7 @@ fn a_lost_clock_tells_no_age() {
         model::Provenance { received_at: model::Timestamp::from_micros(0), ..support::provenance() };
     for sent in ["", "1970", "19700101"] {
         let text = format!("MSH|^~\\&|||||{sent}||ADT^A01|1|P|2.5\rNK1|1|||||||||||||||19310207\r");
-        let context = deid::Context { seq: 1, provenance: &provenance, tokens: None };
+        let context = deid::Context { seq: 1, provenance: &provenance, keys: None };
         let release = policy("safe-harbor").release(&message(text.as_bytes()), &context).unwrap();
         assert!(!lines(&release).contains("1931"), "{}", lines(&release));
     }

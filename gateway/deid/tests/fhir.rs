@@ -13,11 +13,11 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use deid::{Context, Policy, TokenKey};
+use deid::{Context, DestinationKeys, Policy};
 use fhir::definitions::definitions;
 use serde_json::Value;
 use support::fhir::{CANARY_BASE64, clinical, resource, shaped};
-use support::{corpus, key, policy, provenance, release, serialised};
+use support::{corpus, keys, policy, provenance, release, serialised};
 
 /// Share of clinical numbers and codes that must come out as they went in.
 const KEPT_SHARE_MIN: f64 = 0.995;
@@ -42,7 +42,7 @@ fn a_policy_without_rules_for_it_holds_it() {
     let text = include_str!("../policies/safe-harbor.toml");
     let (head, tail) = text.split_once("[fhir]").unwrap();
     let (_, tail) = tail.split_once("\n\n").unwrap();
-    let own = Policy::compile("own", &format!("{head}{tail}")).unwrap();
+    let own = Policy::compile("own", &format!("{head}{tail}"), support::now()).unwrap();
     let patient = clinical("{\"resourceType\":\"Patient\",\"name\":[{\"family\":\"ZQNAME7\"}]}");
     let held = release(&own, &patient).unwrap_err();
     assert_eq!(held.why.as_str(), "fhir-without-rules");
@@ -60,9 +60,10 @@ fn safe_harbor_derives_nothing_and_keeps_no_day() {
     ] {
         let changed = text.replace(from, to);
         assert_ne!(changed, text, "{from}");
-        let error = Policy::compile("own", &changed).unwrap_err();
-        assert!(error.message.contains("164.514"), "{to}: {}", error.message);
-        assert!(error.line > 80, "{to}: line {}", error.line);
+        let error = Policy::compile("own", &changed, support::now()).unwrap_err();
+        let [mistake] = error.mistakes.as_slice() else { panic!("{to}: {error}") };
+        assert!(mistake.message.contains("164.514"), "{to}: {error}");
+        assert!(mistake.line > 80, "{to}: {error}");
     }
 }
 
@@ -191,22 +192,22 @@ fn references_lead_where_they_led_and_to_nobody_outside() {
     assert_eq!(observation["id"], "42-4");
 
     // Tokens are the same in every release of a destination, and nowhere else.
-    let limited = |json: &str, key: &TokenKey| {
+    let limited = |json: &str, keys: &DestinationKeys| {
         let provenance = provenance();
-        let context = Context { seq: 7, provenance: &provenance, tokens: Some(key) };
+        let context = Context { seq: 7, provenance: &provenance, keys: Some(keys) };
         let release = policy("limited-data-set").release(&clinical(json), &context).unwrap();
         serde_json::from_slice::<Value>(release.payload()).unwrap()
     };
     let alone = r#"{"resourceType":"Condition","subject":{"reference":"Patient/pKESTREL"}}"#;
-    let token = limited(BUNDLE, &key())["entry"][0]["resource"]["id"].as_str().unwrap().to_owned();
-    assert_eq!(limited(alone, &key())["subject"]["reference"], format!("Patient/{token}"));
-    let other = limited(alone, &TokenKey::new([8; 32], 1));
+    let token = limited(BUNDLE, &keys())["entry"][0]["resource"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(limited(alone, &keys())["subject"]["reference"], format!("Patient/{token}"));
+    let other = limited(alone, &support::keys_of(8));
     assert_ne!(other["subject"]["reference"], format!("Patient/{token}"));
     // Without a key there is no token, and so no release.
     let provenance = provenance();
-    let context = Context { seq: 7, provenance: &provenance, tokens: None };
+    let context = Context { seq: 7, provenance: &provenance, keys: None };
     let held = policy("limited-data-set").release(&clinical(alone), &context).unwrap_err();
-    assert_eq!(held.why.as_str(), "token-key-missing");
+    assert_eq!(held.why.as_str(), "keys-missing");
 }
 
 /// Two servers number their patients alike: these are two people, in whatever they are called in a release.
@@ -237,8 +238,8 @@ fn patients_of_two_servers_stay_two() {
     // Two feeds that say no server are two servers.
     let of_feed = |feed: &str| {
         let provenance = model::Provenance { feed: feed.parse().unwrap(), ..provenance() };
-        let key = key();
-        let context = Context { seq: 7, provenance: &provenance, tokens: Some(&key) };
+        let keys = keys();
+        let context = Context { seq: 7, provenance: &provenance, keys: Some(&keys) };
         let patient = clinical(r#"{"resourceType":"Patient","id":"1"}"#);
         policy("limited-data-set").release(&patient, &context).unwrap().payload().to_vec()
     };

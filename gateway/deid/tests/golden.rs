@@ -119,7 +119,7 @@ fn treatment_passes_every_byte_and_says_so() {
 fn a_policy_may_name_what_stays() {
     let text = include_str!("../policies/safe-harbor.toml")
         .replace("[codes]", "[listed]\n\"MSH-3\" = [\"LAB\"]\n[codes.local]\n99LAB = [\"ZZ\"]\n[codes]");
-    let policy = Policy::compile("site", &text).unwrap();
+    let policy = Policy::compile("site", &text, support::now()).unwrap();
     let out = lines(&release(&policy, &message(ORU.as_bytes())).unwrap());
     assert!(out.starts_with("MSH|^~\\&|LAB||||2026|"), "{out}");
     assert!(out.contains("OBX|8|NM|ZZ^^99LAB||"), "{out}");
@@ -130,9 +130,9 @@ fn a_policy_may_name_what_stays() {
 #[test]
 fn without_its_key_a_policy_with_tokens_holds() {
     let provenance = provenance();
-    let context = Context { seq: 1, provenance: &provenance, tokens: None };
+    let context = Context { seq: 1, provenance: &provenance, keys: None };
     let held = policy("limited-data-set").release(&message(ADT.as_bytes()), &context).unwrap_err();
-    assert_eq!((held.reason, held.why), (model::Reason::Held, HeldWhy::TokenKeyMissing));
+    assert_eq!((held.reason, held.why), (model::Reason::Held, HeldWhy::KeysMissing));
     policy("safe-harbor").release(&message(ADT.as_bytes()), &context).unwrap();
 }
 
@@ -153,7 +153,7 @@ fn a_value_that_is_the_patients_number_holds_the_record() {
     }
     // The place in the stream is ours, also where it happens to be the patient's number.
     let provenance = provenance();
-    let context = Context { seq: 44521, provenance: &provenance, tokens: None };
+    let context = Context { seq: 44521, provenance: &provenance, keys: None };
     policy("safe-harbor").release(&message(text("1").as_bytes()), &context).unwrap();
 }
 

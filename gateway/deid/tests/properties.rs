@@ -13,7 +13,7 @@ mod support;
 
 use deid::hl7_filter;
 use proptest::prelude::*;
-use support::{key, message, policy, provenance, release, serialised};
+use support::{keys, message, policy, provenance, release, serialised};
 
 /// A segment of mixed company: known and unknown names, any fields.
 fn segment(secret: &'static str) -> impl Strategy<Value = String> {
@@ -42,7 +42,7 @@ proptest! {
         let mut file = b"MSH|^~\\&|".to_vec();
         file.extend(&bytes);
         for input in [&bytes, &file] {
-            for (_, result) in hl7_filter(&policy(name), input, provenance().received_at, Some(&key())) {
+            for (_, result) in hl7_filter(&policy(name), input, provenance().received_at, Some(&keys())) {
                 if let Ok(payload) = result && name != "treatment" {
                     prop_assert!(hl7::Message::parse(payload).is_ok());
                 }

@@ -70,7 +70,7 @@ pub struct Skip {
 pub struct PolicyRef {
     /// The policy's name in the configuration.
     pub name: String,
-    /// `treatment`, `safe-harbor`, `limited-data-set`.
+    /// `treatment`, `safe-harbor`, `limited-data-set`, `expert-determination`.
     pub label: String,
     /// Lower-case hex.
     pub sha256: String,

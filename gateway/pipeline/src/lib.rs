@@ -41,7 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use deid::TokenKey;
+use deid::DestinationKeys;
 use forward::Destination;
 use model::{AuditAction, AuditEvent, Clock, Envelope, FaultKind, Lane, RecordId, Seq, Slug, codec};
 use profile::Catalogue;
@@ -88,8 +88,6 @@ const LOOK_EVERY_FLUSHES: u32 = 10;
 
 /// Every so many of them the log is told that time has passed: once a minute.
 const RETENTION_EVERY_FLUSHES: u32 = 120;
-/// The epoch that stands at the head of every keyed token; a new token key gets the next one.
-const TOKEN_EPOCH: u16 = 1;
 
 /// The pipeline, built and not yet running.
 #[derive(Debug)]
@@ -332,7 +330,9 @@ impl Builder {
             policy: Arc::clone(&route.policy),
             feeds: Arc::clone(&self.feeds),
             profiles: Arc::clone(&self.profiles),
-            tokens: TokenKey::new(*self.spool.keys().derive(&format!("tokens/{name}")), TOKEN_EPOCH),
+            derived: DestinationKeys::derive(|purpose| {
+                self.spool.keys().derive(&format!("{purpose}/{name}"))
+            }),
             keys: self.spool.keys().clone(),
             held: self.held.clone(),
             consent: route.consent.map(|asked| consent::Gate { asked, consents: self.consents.clone() }),

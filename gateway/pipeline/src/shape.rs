@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use deid::{Clinical, Context, Policy, Release, TokenKey};
+use deid::{Clinical, Context, DestinationKeys, Policy, Release};
 use fhir::lookup::Named;
 use model::wire::RECORD_WIRE_BYTES_MAX;
 use model::{Envelope, Format, Reason, RecordId, Slug};
@@ -41,7 +41,7 @@ pub(crate) struct Shaper {
     pub(crate) policy: Arc<Policy>,
     pub(crate) feeds: Arc<HashMap<Slug, Feed>>,
     pub(crate) profiles: Arc<Catalogue>,
-    pub(crate) tokens: TokenKey,
+    pub(crate) derived: DestinationKeys,
     pub(crate) keys: Keys,
     pub(crate) held: Held,
     /// Where consent is asked for.
@@ -105,7 +105,7 @@ impl Shaper {
             let hold = hold(id, Reason::Held, why, Some(subject), envelope, payload);
             return Shaped::Hold(Hold { follows: true, ..hold });
         }
-        let context = Context { seq: id.seq, provenance, tokens: Some(&self.tokens) };
+        let context = Context { seq: id.seq, provenance, keys: Some(&self.derived) };
         match self.policy.release(&clinical, &context) {
             Ok(release) => Shaped::Release(release),
             Err(refused) => {

@@ -150,7 +150,7 @@ impl Handle {
                     Err(_) => unreadable += 1,
                     Ok(clinical) => {
                         let context =
-                            Context { seq, provenance: &envelope.provenance, tokens: Some(&shaper.tokens) };
+                            Context { seq, provenance: &envelope.provenance, keys: Some(&shaper.derived) };
                         let [first, second] =
                             [&*shaper.policy, candidate].map(|policy| policy.explain(&clinical, &context));
                         comparison.add(&id, &first, &second);
@@ -181,7 +181,7 @@ impl Handle {
             Err(verdict) => (verdict, Vec::new()),
             Ok(clinical) => {
                 let context =
-                    Context { seq: id.seq, provenance: &envelope.provenance, tokens: Some(&shaper.tokens) };
+                    Context { seq: id.seq, provenance: &envelope.provenance, keys: Some(&shaper.derived) };
                 let explained = shaper.policy.explain(&clinical, &context);
                 let verdict = match explained.outcome {
                     Ok(_) => Verdict::Released,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deid::Policy;
-use model::{Clock, Lane, Slug};
+use model::{Clock, Lane, Slug, Timestamp};
 use pipeline::{BatchLimits, Feed, Handle, Pipeline, Route, Start};
 use profile::Catalogue;
 use spool::{Entropy, Hands, LOGS, Outside, RootKey, Spool, Stepper};
@@ -63,7 +63,7 @@ static POLICIES: LazyLock<Vec<(&'static str, Arc<Policy>)>> = LazyLock::new(|| {
     vec![
         ("treatment", Arc::new(Policy::builtin("treatment").unwrap())),
         ("safe-harbor", Arc::new(Policy::builtin("safe-harbor").unwrap())),
-        ("stricter", Arc::new(Policy::compile("stricter", &stricter).unwrap())),
+        ("stricter", Arc::new(Policy::compile("stricter", &stricter, Timestamp::default()).unwrap())),
     ]
 });
 static PROFILES: LazyLock<Arc<Catalogue>> = LazyLock::new(|| Arc::new(Catalogue::builtin().unwrap()));

@@ -278,31 +278,33 @@ async fn a_root_keeps_its_policy() {
     assert!(error.to_string().contains("the tables hold `treatment`"), "{error}");
 }
 
-/// Under `safe-harbor` neither a folder nor a column says on which day something came.
+/// Under `safe-harbor`, and where dates may be shifted, neither a folder nor a column says on which day something came.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn safe_harbor_tables_name_no_day() {
-    let dir = tempfile::tempdir().unwrap();
-    let lake = Replica::try_start(dir.path(), "safe-harbor", Hook::default()).await.unwrap();
-    lake.grant("g", "aa", 1, 999_990).await;
-    lake.land_under("g", 1, 999_991, 1_000_010, "safe-harbor").await.unwrap();
-    lake.stop().await;
-    assert_sound(dir.path()).await;
-    let folders = |table: &str| -> Vec<String> {
-        let mut names: Vec<_> = std::fs::read_dir(dir.path().join(table))
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    };
-    for table in ["raw", "messages", "observations"] {
-        assert_eq!(folders(table), ["_delta_log", "seq_bucket=0", "seq_bucket=1"]);
-    }
-    let ledger = delta::Snapshot::read(dir.path(), "ledger").await.unwrap().unwrap();
-    for (path, _) in &ledger.files {
-        for rows in delta::read_rows(ledger.store(), path, None).await.unwrap() {
-            let at = rows.column_by_name("committed_at").unwrap();
-            assert_eq!(at.null_count(), rows.num_rows());
+    for policy in ["safe-harbor", "expert-determination"] {
+        let dir = tempfile::tempdir().unwrap();
+        let lake = Replica::try_start(dir.path(), policy, Hook::default()).await.unwrap();
+        lake.grant("g", "aa", 1, 999_990).await;
+        lake.land_under("g", 1, 999_991, 1_000_010, policy).await.unwrap();
+        lake.stop().await;
+        assert_sound(dir.path()).await;
+        let folders = |table: &str| -> Vec<String> {
+            let mut names: Vec<_> = std::fs::read_dir(dir.path().join(table))
+                .unwrap()
+                .map(|e| e.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        for table in ["raw", "messages", "observations"] {
+            assert_eq!(folders(table), ["_delta_log", "seq_bucket=0", "seq_bucket=1"], "{policy}");
+        }
+        let ledger = delta::Snapshot::read(dir.path(), "ledger").await.unwrap().unwrap();
+        for (path, _) in &ledger.files {
+            for rows in delta::read_rows(ledger.store(), path, None).await.unwrap() {
+                let at = rows.column_by_name("committed_at").unwrap();
+                assert_eq!(at.null_count(), rows.num_rows(), "{policy}");
+            }
         }
     }
 }

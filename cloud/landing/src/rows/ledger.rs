@@ -1,7 +1,7 @@
 //! `ledger`: one row for each batch: what it covered, what it left out and why.
 
 use super::build;
-use super::{LandedBatch, SAFE_HARBOR};
+use super::{LandedBatch, names_days};
 use crate::delta::{Partition, Schema};
 
 build::columns! {
@@ -21,7 +21,7 @@ build::columns! {
     policy: String ! "Label of the policy.",
     policy_name: String ! "The policy's name at the gateway.",
     policy_sha256: String ! "SHA-256 of the compiled policy, hex.",
-    committed_at: Timestamp ? "When the batch was committed; null under safe-harbor.",
+    committed_at: Timestamp ? "When the batch was committed; null under safe-harbor and expert-determination.",
     raw_version: Long ! "Version of raw that holds its rows.",
 }
 
@@ -54,7 +54,7 @@ impl Rows {
         self.policy_name.append_value(&manifest.policy.name);
         self.policy_sha256.append_value(&manifest.policy.sha256);
         // With ranges beside it, the time of a commit dates every record of the batch.
-        let committed_at = Some(batch.committed_at.micros()).filter(|_| policy != SAFE_HARBOR);
+        let committed_at = Some(batch.committed_at.micros()).filter(|_| names_days(policy));
         self.committed_at.append_option(committed_at);
         self.raw_version.append_value(build::long(batch.raw_version));
     }

@@ -26,8 +26,11 @@ pub(crate) use self::raw::unpack;
 
 /// How many sequence numbers share a folder where days would say too much.
 pub(crate) const SEQ_BUCKET: u64 = 1_000_000;
-/// The label of the policy under which no table of ours names a day.
+/// The label of the policy that lets through no time finer than a year.
 pub(crate) const SAFE_HARBOR: &str = "safe-harbor";
+/// The labels under which no table of ours names a day: under the second, dates may be shifted, and the day on which a row
+/// came would give the shift away.
+const WITHOUT_DAYS: [&str; 2] = [SAFE_HARBOR, "expert-determination"];
 /// Longest `value_text` of an observation, in bytes; longer ones are in the payload alone.
 pub(crate) const VALUE_TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -45,7 +48,12 @@ impl Silver {
 
 /// How a root's rows are cut into folders.
 pub(crate) fn partition(policy: &str) -> Partition {
-    if policy == SAFE_HARBOR { Partition::Bucket } else { Partition::Day }
+    if names_days(policy) { Partition::Day } else { Partition::Bucket }
+}
+
+/// Whether tables may say on which day something came.
+pub(crate) fn names_days(policy: &str) -> bool {
+    !WITHOUT_DAYS.contains(&policy)
 }
 
 /// The columns of `raw` under a policy.

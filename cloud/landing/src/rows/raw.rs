@@ -23,7 +23,7 @@ build::columns! {
     origin: String ? "record_id of the record that this is an edited or released copy of.",
     format: String ! "hl7v2, fhir, unparsed or device.",
     profile: String ? "For format device: the device profile that decoded it.",
-    policy: String ! "Label of the policy: treatment, limited-data-set or safe-harbor.",
+    policy: String ! "Label of the policy: treatment, limited-data-set, expert-determination or safe-harbor.",
     policy_name: String ! "The policy's name at the gateway.",
     policy_sha256: String ! "SHA-256 of the compiled policy, hex.",
     received_at: Timestamp ? "When the first byte arrived, where the policy lets it through.",

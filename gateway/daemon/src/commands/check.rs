@@ -20,7 +20,7 @@ pub(crate) fn check(file: Option<&Path>, as_json: bool, schema: bool, connect: b
     }
     let file = file.unwrap_or(Path::new("/etc/wardgate/gateway.toml"));
     let mut reports = Vec::new();
-    let (findings, warnings) = match control::check_file(file) {
+    let (findings, warnings) = match control::check_file(file, SystemClock.now()) {
         Ok(checked) => {
             let dates = checked.certificate_warnings(SystemClock.now());
             if connect {

@@ -4,7 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
-use deid::{Held, Policy, TokenKey};
+use aws_lc_rs::hmac;
+use deid::{DestinationKeys, Held, Policy};
 use model::Clock as _;
 use rand::Rng;
 use serde_json::json;
@@ -14,9 +15,6 @@ use super::{nothing_to_read, print};
 use crate::cli::{Deid, Filter, FilterFormat};
 use crate::clock::SystemClock;
 use crate::exit;
-
-/// The epoch at the head of the filter's tokens.
-const TOKEN_EPOCH: u16 = 1;
 
 /// A message's or resource's place in the input, and what became of it.
 type Outcome = (usize, Result<Vec<u8>, Held>);
@@ -40,7 +38,7 @@ fn run(asked: Filter) -> anyhow::Result<()> {
         text.json_lines |= is_by_flag && !text.spans;
         return super::deid_text::run(&policy, &text);
     }
-    let key = token_key(key_file.as_deref())?;
+    let keys = destination_keys(key_file.as_deref())?;
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;
     let mut listed = String::new();
@@ -49,9 +47,9 @@ fn run(asked: Filter) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let is_fhir = matches!(format, FilterFormat::Fhir);
     let outcomes: Box<dyn Iterator<Item = Outcome>> = if is_fhir {
-        Box::new(deid::fhir_filter(&policy, &input, now, Some(&key)))
+        Box::new(deid::fhir_filter(&policy, &input, now, Some(&keys)))
     } else {
-        Box::new(deid::hl7_filter(&policy, &input, now, Some(&key)))
+        Box::new(deid::hl7_filter(&policy, &input, now, Some(&keys)))
     };
     for (index, outcome) in outcomes {
         messages += 1;
@@ -105,18 +103,12 @@ pub(super) fn load(name: &str) -> anyhow::Result<Policy> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| anyhow!("{name} is neither a built-in policy (treatment, safe-harbor, limited-data-set) nor a readable file: {e}"))?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("policy");
-    Policy::compile(stem, &text).map_err(|e| {
-        anyhow!(
-            "{name}:{}:{}: {}{}",
-            e.line,
-            e.column,
-            e.message,
-            e.hint.map_or_else(String::new, |h| format!(" ({h})"))
-        )
-    })
+    Policy::compile(stem, &text, SystemClock.now())
+        .map_err(|error| anyhow!("{name} does not compile:\n{error}"))
 }
 
-pub(super) fn token_key(file: Option<&Path>) -> anyhow::Result<TokenKey> {
+/// The keys of a destination that the file's key stands for; without a file, of one that there is once.
+pub(super) fn destination_keys(file: Option<&Path>) -> anyhow::Result<DestinationKeys> {
     let mut key = Zeroizing::new([0_u8; 32]);
     match file {
         Some(file) => {
@@ -129,5 +121,10 @@ pub(super) fn token_key(file: Option<&Path>) -> anyhow::Result<TokenKey> {
         }
         None => rand::rng().fill(&mut key[..]),
     }
-    Ok(TokenKey::new(*key, TOKEN_EPOCH))
+    let root = hmac::Key::new(hmac::HMAC_SHA256, &key[..]);
+    Ok(DestinationKeys::derive(|purpose| {
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(hmac::sign(&root, purpose.as_bytes()).as_ref());
+        derived
+    }))
 }

@@ -9,7 +9,7 @@ use hyper::Method;
 use model::{Clock as _, RecordId, Slug};
 use serde_json::{Value, json};
 
-use super::deid::{load, token_key};
+use super::deid::{destination_keys, load};
 use super::{nothing_to_read, print, runtime};
 use crate::cli::{Config, Differ, Explain, FilterFormat, Records};
 use crate::client::Client;
@@ -169,7 +169,7 @@ fn each(
     records: &Records,
     mut action: impl FnMut(usize, Result<(&Clinical, &Context<'_>), Held>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let key = token_key(records.key_file.as_deref())?;
+    let keys = destination_keys(records.key_file.as_deref())?;
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input).context("standard input")?;
     let now = SystemClock.now();
@@ -185,7 +185,7 @@ fn each(
         count += 1;
         match clinical {
             Err(held) => action(number, Err(held))?,
-            Ok(clinical) => deid::filtered(&clinical, number, now, Some(&key), |context| {
+            Ok(clinical) => deid::filtered(&clinical, number, now, Some(&keys), |context| {
                 action(number, Ok((&clinical, context)))
             })??,
         }

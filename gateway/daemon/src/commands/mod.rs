@@ -93,7 +93,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 /// A checked configuration, or its findings printed.
 #[expect(clippy::print_stderr, reason = "findings are for the person who gave the file")]
 pub(crate) fn checked(config: &Path) -> anyhow::Result<Checked> {
-    control::check_file(config).map_err(|findings| {
+    control::check_file(config, SystemClock.now()).map_err(|findings| {
         eprint!("{}", control::render(&findings));
         exit::Printed.into()
     })

@@ -101,7 +101,7 @@ fn release() -> anyhow::Result<()> {
     };
     let message = Clinical::Hl7(hl7::Message::parse(MESSAGE.to_vec())?);
     let release = policy
-        .release(&message, &Context { seq: 1, provenance: &provenance, tokens: None })
+        .release(&message, &Context { seq: 1, provenance: &provenance, keys: None })
         .map_err(|held| anyhow::anyhow!("the sample was held: {}", held.why))?;
     let out = String::from_utf8_lossy(release.payload());
     ensure!(out.contains("95"), "the result itself was withheld");

@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use fhir::definitions::definitions;
 use fhir::validate::json::{Json, Kind};
 
-use crate::TokenKey;
+use crate::token::TokenKey;
 
 /// Stands before the type and the token of a `fullUrl`.
 const BASE: &str = "https://deidentified.invalid/";
@@ -153,7 +153,7 @@ pub(super) fn server(full_url: &str) -> &str {
 }
 
 /// Server, type and id of `Patient/7`, `https://server/fhir/Patient/7/_history/2`.
-fn target(reference: &str) -> Option<(&str, &'static str, &str)> {
+pub(super) fn target(reference: &str) -> Option<(&str, &'static str, &str)> {
     let whole = reference.split_once("/_history/").map_or(reference, |(whole, _)| whole);
     let (rest, id) = whole.rsplit_once('/')?;
     let (server, kind) = rest

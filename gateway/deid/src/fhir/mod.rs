@@ -8,8 +8,8 @@
 //! | Identifier | nothing, or a keyed token with its kind |
 //! | Address | state, three digits of the ZIP code, country; by policy city and postal code |
 //! | Coding, code | system and code where somebody vouches for the code ([`terms`]); `display` never |
-//! | date, dateTime | the year, unless it tells an age over 89; or as it is |
-//! | instant, time | nothing; or as it is |
+//! | date, dateTime | the year, unless it tells an age over 89; or moved by the patient's days ([`shifted`]); or as it is |
+//! | instant, time | nothing; or moved, a time of day unmoved; or as it is |
 //! | numbers, Quantity | as written, to the digit; ages over 89 become `>= 90` |
 //! | ids of resources, references | numbers within the release, or keyed tokens ([`ids`]) |
 //! | extensions | those of [`EXTENSIONS`], their values by the same rules; any other is removed |
@@ -25,9 +25,12 @@ mod documents;
 mod ids;
 mod people;
 mod requests;
+mod shifted;
 pub(crate) mod terms;
 mod texts;
 mod values;
+
+use std::collections::HashMap;
 
 use fhir::definitions::{Content, Definitions, Property, Type, TypeId, definitions};
 use fhir::validate::Primitive;
@@ -35,13 +38,17 @@ use fhir::validate::json::{Json, Kind, Node};
 
 use self::ids::Ids;
 use self::requests::{Requests, Told};
+use self::shifted::Patients;
+use crate::Context;
 use crate::dates;
-use crate::policy::{Compiled, FhirRules, ScrubbedText};
+use crate::patient::Namespace;
+use crate::policy::{Compiled, FhirDate, FhirRules, ScrubbedText};
 use crate::release::{Held, HeldWhy};
 use crate::rules::meaning::{self, Meaning};
+use crate::shift::Shift;
 use crate::tally::{Tally, Touch};
 use crate::text::Known;
-use crate::{Context, TokenKey};
+use crate::token::TokenKey;
 
 /// Elements that go whatever their type, by the type that holds them.
 const REMOVED: [(&str, &str); 10] = [
@@ -113,9 +120,14 @@ pub(crate) fn shape(
     scrubbed: ScrubbedText,
 ) -> Result<Shaped, Held> {
     let json = Json::parse(raw).map_err(|_| Held::new(HeldWhy::NotAResource))?;
-    if rules.needs_token_key() && context.tokens.is_none() {
-        return Err(Held::new(HeldWhy::TokenKeyMissing));
+    if rules.needs_keys() && context.tokens().is_none() {
+        return Err(Held::new(HeldWhy::KeysMissing));
     }
+    let namespace = policy.namespace(context);
+    let shifts = match context.keys.filter(|_| rules.dates == FhirDate::Shift) {
+        Some(keys) => Patients::of(&json, namespace, rules.patients_by_id).shifts(&keys.shift),
+        None => HashMap::new(),
+    };
     let arrived = u16::try_from(context.provenance.received_at.year()).unwrap_or(0);
     let year = context.provenance.received_at.year();
     let scrubs = policy.text.scrubs && scrubbed == ScrubbedText::Passes;
@@ -129,13 +141,16 @@ pub(crate) fn shape(
         definitions: definitions(),
         policy,
         rules,
-        tokens: context.tokens,
+        tokens: context.tokens(),
+        namespace,
+        shifts,
+        shift: None,
         reference_year: arrived.max(dates::REFERENCE_YEAR_MIN),
         ids: Ids::of(
             &json,
             context.seq,
             context.provenance.feed.as_str(),
-            context.tokens.filter(|_| rules.ids_are_tokens),
+            context.tokens().filter(|_| rules.ids_are_tokens),
         ),
         server: String::new(),
         requests: Requests::Gone,
@@ -171,6 +186,11 @@ struct Walk<'w> {
     policy: &'w Compiled,
     rules: FhirRules,
     tokens: Option<&'w TokenKey>,
+    namespace: Namespace<'w>,
+    /// By the place of a resource.
+    shifts: HashMap<usize, Shift>,
+    /// By how much the dates of the resource at hand move; none where it is nobody's.
+    shift: Option<Shift>,
     reference_year: u16,
     ids: Ids<'w>,
     /// The server of the entry at hand; empty where it says none.
@@ -215,6 +235,10 @@ impl Walk<'_> {
         };
         self.is_untold |= requests == Requests::Untold;
         let requests = std::mem::replace(&mut self.requests, requests);
+        let shift = self.shift;
+        if within.is_none() {
+            self.shift = self.shifts.get(&at).copied();
+        }
         self.out.extend_from_slice(b"{\"resourceType\":\"");
         self.out.extend_from_slice(kind.name.as_bytes());
         self.out.push(b'"');
@@ -229,6 +253,7 @@ impl Walk<'_> {
         self.members(kind, at, true);
         self.out.push(b'}');
         (self.about, self.requests, self.binary) = (about, requests, outer_binary);
+        self.shift = shift;
         if let Some(outer) = outer {
             self.contained = outer;
         }

@@ -2,11 +2,11 @@
 
 use fhir::definitions::Property;
 use fhir::validate::Primitive;
-use fhir::validate::json::{Kind, Node};
+use fhir::validate::json::{Json, Kind, Node};
 
 use super::ids::Referred;
 use super::{Walk, terms};
-use crate::dates::{self, YEARS_OVER_89};
+use crate::dates;
 use crate::geography;
 use crate::policy::{FhirAddress, FhirDate};
 use crate::rules::meaning::Meaning;
@@ -51,7 +51,7 @@ impl Walk<'_> {
         }
     }
 
-    fn keep(&mut self, text: &str, touch: Touch) {
+    pub(super) fn keep(&mut self, text: &str, touch: Touch) {
         self.tally.count(touch);
         self.text(text);
     }
@@ -82,6 +82,14 @@ impl Walk<'_> {
                 } else {
                     self.tally.count(Touch::CodeRefused);
                 }
+            }
+            (Primitive::Date | Primitive::DateTime | Primitive::Instant, Some(date))
+                if self.rules.dates == FhirDate::Shift =>
+            {
+                self.shifted(date, primitive == Primitive::Instant);
+            }
+            (Primitive::Time, Some(time)) if self.rules.dates == FhirDate::Shift && is_date_or_time(time) => {
+                self.keep(time, Touch::Date);
             }
             (Primitive::Date | Primitive::DateTime, Some(date)) => self.date(date),
             (Primitive::Instant | Primitive::Time, Some(time)) if self.rules.dates == FhirDate::Keep => {
@@ -154,13 +162,20 @@ impl Walk<'_> {
         match rule {
             FhirDate::Keep if fits => return self.keep(raw, Touch::Date),
             FhirDate::Year if fits => {}
-            FhirDate::Keep | FhirDate::Year | FhirDate::Remove => {
+            FhirDate::Keep | FhirDate::Year | FhirDate::Shift | FhirDate::Remove => {
                 return self.tally.count(Touch::DateRefused);
             }
         }
+        self.year(raw);
+    }
+
+    /// The year of a date, unless it tells an age over 89.
+    pub(super) fn year(&mut self, raw: &str) {
         let year = raw.get(..4).unwrap_or_default();
-        let Some(number) = dates::year(year.as_bytes()) else { return self.tally.count(Touch::YearRefused) };
-        if self.policy.ages_capped && self.reference_year.saturating_sub(number) >= YEARS_OVER_89 {
+        if dates::year(year.as_bytes()).is_none() {
+            return self.tally.count(Touch::YearRefused);
+        }
+        if self.tells_age(raw) {
             return self.tally.count(Touch::YearOver89);
         }
         self.keep(year, Touch::Year);
@@ -223,13 +238,13 @@ impl Walk<'_> {
         let tokens = self.tokens.filter(|_| self.rules.identifiers_are_tokens);
         let value = self.json.text_of(at, "value").unwrap_or_default();
         let system = self.json.text_of(at, "system").unwrap_or_default();
-        let kind = self.kind_of_id(at);
+        let kind = kind_of_id(self.json, at);
         let is_ours = TOKEN_KINDS.contains(&kind.as_deref().unwrap_or_default().as_bytes())
             && !FOREIGN_IDS.iter().any(|foreign| system.ends_with(foreign));
         let token = tokens.filter(|_| is_ours && !value.trim().is_empty()).and_then(|key| {
             let token = key.token(
                 value.as_bytes(),
-                system.as_bytes(),
+                &self.namespace.authority(&[system.as_bytes()]),
                 kind.as_deref().unwrap_or_default().as_bytes(),
             );
             String::from_utf8(token).ok()
@@ -245,17 +260,6 @@ impl Walk<'_> {
         self.name("value");
         self.text(&token);
         self.out.push(b'}');
-    }
-
-    /// The code of table 0203 that an identifier has.
-    fn kind_of_id(&self, at: usize) -> Option<String> {
-        let (kind, _) = self.json.member(at, "type")?;
-        let (codings, _) = self.json.member(kind, "coding")?;
-        let code = |coding| {
-            let is_kind = self.json.text_of(coding, "system")? == KINDS_OF_IDS;
-            self.json.text_of(coding, "code").filter(|_| is_kind)
-        };
-        self.json.children(codings).find_map(|(coding, _)| code(coding)).map(std::borrow::Cow::into_owned)
     }
 
     /// A code that somebody vouches for, with its system.
@@ -367,8 +371,19 @@ fn is_count_of_many(raw: &str) -> bool {
         && fraction.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// The code of table 0203 that an identifier has.
+pub(super) fn kind_of_id(json: &Json<'_>, at: usize) -> Option<String> {
+    let (kind, _) = json.member(at, "type")?;
+    let (codings, _) = json.member(kind, "coding")?;
+    let code = |coding| {
+        let is_kind = json.text_of(coding, "system")? == KINDS_OF_IDS;
+        json.text_of(coding, "code").filter(|_| is_kind)
+    };
+    json.children(codings).find_map(|(coding, _)| code(coding)).map(std::borrow::Cow::into_owned)
+}
+
 /// `YYYY`, `YYYY-MM`, `YYYY-MM-DD`, the last with a time, or a time alone, as R4 writes them.
-fn is_date_or_time(text: &str) -> bool {
+pub(super) fn is_date_or_time(text: &str) -> bool {
     let (date, time) = match text.split_once('T') {
         Some((date, time)) => (date, Some(time)),
         None if text.get(2..3) == Some(":") => ("", Some(text)),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::text::{Delimiters, digits, is_numeric, lines, lower, squeezed, words};
-use super::{HitKind, ordinary};
+use super::{Dates, HitKind, Scope, ordinary};
 
 /// Shortest word of a name that is looked for. Shorter ones are also units, states and codes.
 pub const NAME_LETTERS_MIN: usize = 3;
@@ -189,8 +189,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Reads them from a message. `strict` also knows providers, cities and birth dates.
-    pub(super) fn of_message(message: &[u8], year: i16, strict: bool) -> Self {
+    /// Reads them from a message: what the scope lets through is not among them.
+    pub(super) fn of_message(message: &[u8], year: i16, scope: Scope) -> Self {
         let mut known = Self::default();
         let year = year.max(THIS_YEAR_MIN);
         let mut delimiters = Delimiters::of(message);
@@ -202,22 +202,27 @@ impl Known {
             let Some((_, places)) = PLACES.iter().find(|(name, _)| line.starts_with(*name)) else { continue };
             for (number, field) in line.split(|b| *b == delimiters.field).enumerate() {
                 let Some((_, holds)) = places.iter().find(|(n, _)| *n == number) else { continue };
-                if !strict && matches!(holds, Holds::Provider | Holds::BirthDate) {
+                let may_stay = match holds {
+                    Holds::Provider => scope.providers,
+                    Holds::BirthDate => scope.dates == Dates::Kept,
+                    Holds::Name | Holds::Id | Holds::Address | Holds::Telephone => false,
+                };
+                if may_stay {
                     continue;
                 }
                 for repetition in field.split(|b| *b == delimiters.repetition) {
-                    known.learn(*holds, repetition, delimiters, year);
+                    known.learn(*holds, repetition, delimiters, year, scope);
                 }
             }
         }
-        known.settle(strict);
+        known.settle(scope);
         known
     }
 
     /// Everything was learned.
-    pub(super) fn settle(&mut self, strict: bool) {
+    pub(super) fn settle(&mut self, scope: Scope) {
         let cities = std::mem::take(&mut self.cities);
-        if strict {
+        if !scope.towns {
             self.addresses.extend(cities);
         } else {
             // A street may be named after the town it is in, and the town may stay.
@@ -246,7 +251,7 @@ impl Known {
         known
     }
 
-    fn learn(&mut self, holds: Holds, value: &[u8], delimiters: Delimiters, year: i16) {
+    fn learn(&mut self, holds: Holds, value: &[u8], delimiters: Delimiters, year: i16, scope: Scope) {
         let components = || value.split(|b| *b == delimiters.component);
         let first = components().next().unwrap_or_default();
         match holds {
@@ -269,7 +274,7 @@ impl Known {
                 components().skip(2).take(1).for_each(|part| address(&mut self.cities, part));
             }
             Holds::Telephone => self.telephone(value, components()),
-            Holds::BirthDate => self.birth_date(first, year),
+            Holds::BirthDate => self.birth_date(first, year, scope),
         }
     }
 
@@ -308,15 +313,18 @@ impl Known {
         }
     }
 
-    pub(super) fn birth_date(&mut self, date: &[u8], this_year: i16) {
+    pub(super) fn birth_date(&mut self, date: &[u8], this_year: i16, scope: Scope) {
         let all = digits(date);
         let (Some(year), month, day) = (all.get(..4), all.get(4..6), all.get(6..8)) else { return };
         let written = std::str::from_utf8(year).ok().and_then(|y| y.parse::<i16>().ok()).unwrap_or(i16::MAX);
-        if this_year.saturating_sub(written) >= 90 {
+        if this_year.saturating_sub(written) >= 90 && !scope.ages {
             self.birth_dates.insert(year.to_vec());
         }
         let (Some(month), Some(day)) = (month, day) else { return };
-        for order in [[year, month, day], [month, day, year], [day, month, year], [year, day, month]] {
+        // A moved date may read as the birth date with month and day exchanged.
+        let others = if scope.dates == Dates::Shifted { 0 } else { 3 };
+        let other_orders = [[month, day, year], [day, month, year], [year, day, month]];
+        for order in std::iter::once([year, month, day]).chain(other_orders.into_iter().take(others)) {
             self.birth_dates.insert(order.concat());
         }
         let hyphens = [year, month, day].join(&b'-');
@@ -375,7 +383,8 @@ impl Known {
 
 impl Known {
     /// What of the record a whole field is, where its delimiters cut it into numbers: `778^-^8123`, `617~5550143`.
-    pub(super) fn find_cut(&self, field: &[u8], delimiters: Delimiters) -> Option<HitKind> {
+    /// Birth dates only with `any_date`.
+    pub(super) fn find_cut(&self, field: &[u8], delimiters: Delimiters, any_date: bool) -> Option<HitKind> {
         let cut = field.iter().any(|b| delimiters.cuts(*b));
         if !cut || !field.iter().all(|b| delimiters.cuts(*b) || is_numeric(std::slice::from_ref(b))) {
             return None;
@@ -392,9 +401,15 @@ impl Known {
         {
             Some(HitKind::Telephone)
         } else {
-            self.birth_dates.contains(&number).then_some(HitKind::BirthDate)
+            (any_date && self.birth_dates.contains(&number)).then_some(HitKind::BirthDate)
         }
     }
+}
+
+/// Whether a birth date belongs in this field of a line.
+pub(super) fn is_birth_date(line: &[u8], field: usize) -> bool {
+    let places = PLACES.iter().find(|(name, _)| line.starts_with(*name)).map(|(_, places)| *places);
+    places.unwrap_or_default().contains(&(field, Holds::BirthDate))
 }
 
 /// Whether one of the words stands in a value of lower case: an ordinary one only in a sentence, or with another.

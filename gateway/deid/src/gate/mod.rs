@@ -1,9 +1,9 @@
 //! The output gate: a second reading of every release, by other eyes.
 //!
-//! **Promise.** A release under `safe-harbor` or `limited-data-set` holds none of the strings by which its
-//! own source knows the patient, the family and, under `safe-harbor`, the providers; and nothing that looks
-//! like a social security number, telephone number, address of mail, host or page, or, under `safe-harbor`, a
-//! full date. A hit holds the record.
+//! **Promise.** A release under any label but `treatment` holds none of the strings by which its own source knows the
+//! patient, the family and, unless it is a limited data set, the providers; and nothing that looks like a social security
+//! number, telephone number, address of mail, host or page, or, where the policy lets none through, a full date. A hit
+//! holds the record.
 //!
 //! **What is known**: names (words of [`NAME_LETTERS_MIN`] letters and more), identifiers
 //! ([`ID_CHARACTERS_MIN`] characters and more), words of streets and under `safe-harbor` of cities
@@ -142,6 +142,54 @@ impl fmt::Display for Hit {
 
 impl std::error::Error for Hit {}
 
+/// What a policy lets through, as far as the gate must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// Everything: nothing is read.
+    pub(crate) all: bool,
+    /// Names and numbers of providers.
+    pub(crate) providers: bool,
+    /// Towns, where a town belongs.
+    pub(crate) towns: bool,
+    /// Keyed tokens in the envelope.
+    pub(crate) tokens: bool,
+    /// Ages over 89 and the years that tell one.
+    pub(crate) ages: bool,
+    pub(crate) dates: Dates,
+}
+
+/// Which dates may be in a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dates {
+    /// Years alone.
+    Years,
+    /// Moved ones. That one of them is the birth date by chance holds nothing: it is looked for where birth dates stand.
+    Shifted,
+    /// As they are.
+    Kept,
+}
+
+impl From<Label> for Scope {
+    fn from(label: Label) -> Self {
+        let nothing = Self {
+            all: false,
+            providers: false,
+            towns: false,
+            tokens: false,
+            ages: false,
+            dates: Dates::Years,
+        };
+        match label {
+            Label::Treatment => Self { all: true, ..nothing },
+            Label::SafeHarbor => nothing,
+            Label::LimitedDataSet => {
+                Self { providers: true, towns: true, tokens: true, ages: true, dates: Dates::Kept, ..nothing }
+            }
+            Label::ExpertDetermination => Self { tokens: true, ..nothing },
+        }
+    }
+}
+
 /// Reads a release again, knowing its source. [`crate::Policy::release`] calls it; there is no way around.
 ///
 /// # Errors
@@ -150,21 +198,20 @@ pub fn read(
     source: &Clinical,
     provenance: &Provenance,
     released: &Released,
-    label: Label,
+    scope: impl Into<Scope>,
 ) -> Result<(), Hit> {
-    let strict = match label {
-        Label::Treatment => return Ok(()),
-        Label::SafeHarbor => true,
-        Label::LimitedDataSet => false,
-    };
+    let scope = scope.into();
+    if scope.all {
+        return Ok(());
+    }
     let known = match source {
-        Clinical::Hl7(message) => Known::of_message(message.bytes(), provenance.received_at.year(), strict),
-        Clinical::Fhir { raw, .. } => fhir::known(raw, provenance.received_at.year(), strict),
+        Clinical::Hl7(message) => Known::of_message(message.bytes(), provenance.received_at.year(), scope),
+        Clinical::Fhir { raw, .. } => fhir::known(raw, provenance.received_at.year(), scope),
         Clinical::Observations { values, .. } => {
             Known::of_devices(values.iter().filter_map(|v| v.device.as_deref()))
         }
     };
-    let gate = Gate { known, strict, seq: released.seq.to_string() };
+    let gate = Gate { known, scope, seq: released.seq.to_string() };
     let raw_withheld = !matches!(source, Clinical::Observations { .. }) || released.payload.is_empty();
 
     // Every field by name, so that a new one is a compile error here and not a leak there.
@@ -186,8 +233,11 @@ pub fn read(
     let exact_time = matches!(received_at, Some(TimeValue::Instant(_)));
     // What the rules make is UTF-8; another name there would be a word of the sender's.
     let foreign = charset.as_ref().is_some_and(|name| name != "UNICODE UTF-8");
-    let outside =
-        foreign || peer.is_some() || channel.is_some() || strict && (exact_time || control_id.is_some());
+    let outside = foreign
+        || peer.is_some()
+        || channel.is_some()
+        || exact_time && scope.dates != Dates::Kept
+        || control_id.is_some() && !scope.tokens;
     if outside || !raw_withheld {
         return Err(Hit { kind: HitKind::Envelope, place: Place::Envelope });
     }
@@ -209,15 +259,14 @@ pub fn read(
 /// # Errors
 /// The first [`Hit`].
 pub fn read_text(source: Option<&Message>, year: i16, text: &str, label: Label) -> Result<(), Hit> {
-    let strict = match label {
-        Label::Treatment => return Ok(()),
-        Label::SafeHarbor => true,
-        Label::LimitedDataSet => false,
-    };
-    let known = source.map(|message| Known::of_message(message.bytes(), year, strict)).unwrap_or_default();
-    let gate = Gate { known, strict, seq: String::new() };
+    let scope = Scope::from(label);
+    if scope.all {
+        return Ok(());
+    }
+    let known = source.map(|message| Known::of_message(message.bytes(), year, scope)).unwrap_or_default();
+    let gate = Gate { known, scope, seq: String::new() };
     for (segment, (byte, line)) in (1..).zip(text::lines(text.as_bytes())) {
-        if let Some(kind) = gate.value(line, false, || false) {
+        if let Some(kind) = gate.value(line, Stands::default(), || false) {
             return Err(Hit { kind, place: Place::Payload { segment, byte } });
         }
     }
@@ -226,7 +275,7 @@ pub fn read_text(source: Option<&Message>, year: i16, text: &str, label: Label) 
 
 struct Gate {
     known: Known,
-    strict: bool,
+    scope: Scope,
     /// The place in the stream, as the rules may write it for a control id.
     seq: String,
 }
@@ -245,7 +294,11 @@ impl Gate {
                     continue;
                 }
                 let rest = line.get(begin + value.len()..).unwrap_or_default();
-                let found = self.value(value, column.component == 3, || text::is_snomed(rest, delimiters));
+                let stands = Stands {
+                    town: column.component == 3,
+                    birth_date: known::is_birth_date(line, column.field),
+                };
+                let found = self.value(value, stands, || text::is_snomed(rest, delimiters));
                 let sub_id = found == Some(HitKind::NetworkPattern)
                     && (line.starts_with(b"OBX") && column.field == 4)
                     && patterns::is_containment(value);
@@ -257,7 +310,8 @@ impl Gate {
                 return Err(Hit { kind, place: Place::Payload { segment, byte: start } });
             }
             for (begin, field) in text::fields(line, delimiters).filter(|_| !header) {
-                if let Some(kind) = self.known.find_cut(field, delimiters) {
+                let any_date = self.scope.dates != Dates::Shifted;
+                if let Some(kind) = self.known.find_cut(field, delimiters, any_date) {
                     return Err(Hit { kind, place: Place::Payload { segment, byte: start + begin } });
                 }
             }
@@ -280,14 +334,15 @@ impl Gate {
         let Some(text) = STANDARD.decode(data).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
             return Some(HitKind::Envelope);
         };
-        text::lines(text.as_bytes()).find_map(|(_, line)| self.value(line, false, || false))
+        text::lines(text.as_bytes()).find_map(|(_, line)| self.value(line, Stands::TEXT, || false))
     }
 
     fn observation(&self, observation: &Observation, place: Place) -> Result<(), Hit> {
         let Observation { device, metric, loinc, ucum, value: _, quality: _, device_time, time } =
             observation;
         let exact = |t: &Option<TimeValue>| matches!(t, Some(TimeValue::Instant(_)));
-        if self.strict && (device.is_some() || exact(device_time) || exact(time)) {
+        let is_exact = exact(device_time) || exact(time);
+        if device.is_some() && !self.scope.tokens || is_exact && self.scope.dates != Dates::Kept {
             return Err(Hit { kind: HitKind::Envelope, place });
         }
         for text in [device.as_deref(), Some(metric.as_str()), loinc.as_deref(), Some(ucum.as_str())]
@@ -301,32 +356,41 @@ impl Gate {
 
     fn text(&self, text: &str, place: Place) -> Result<(), Hit> {
         for value in text.as_bytes().split(|b| *b == b'^') {
-            if let Some(kind) = self.value(value, false, || false) {
+            if let Some(kind) = self.value(value, Stands::default(), || false) {
                 return Err(Hit { kind, place });
             }
         }
         Ok(())
     }
 
-    /// One value: what stands between two delimiters. Towns stay in a limited data set, in the third component of an
-    /// address, and many are named like people.
-    fn value(
-        &self,
-        value: &[u8],
-        third_component: bool,
-        is_concept: impl FnOnce() -> bool,
-    ) -> Option<HitKind> {
+    /// One value: what stands between two delimiters. Towns may stay, in the third component of an address, and many are
+    /// named like people.
+    fn value(&self, value: &[u8], stands: Stands, is_concept: impl FnOnce() -> bool) -> Option<HitKind> {
         if value.len() < NAME_LETTERS_MIN {
             return None;
         }
-        if let Some(kind) = self.known.find(value, third_component && !self.strict) {
+        let is_date = self.scope.dates != Dates::Shifted || stands.birth_date;
+        let known = self.known.find(value, stands.town && self.scope.towns);
+        if let Some(kind) = known.filter(|kind| *kind != HitKind::BirthDate || is_date) {
             return Some(kind);
         }
         match patterns::find(value) {
-            Some(HitKind::DatePattern) if !self.strict || is_concept() => None,
+            Some(HitKind::DatePattern) if self.scope.dates != Dates::Years || is_concept() => None,
             found => found,
         }
     }
+}
+
+/// What may stand in a value's place.
+#[derive(Debug, Clone, Copy, Default)]
+struct Stands {
+    town: bool,
+    birth_date: bool,
+}
+
+impl Stands {
+    /// Of a text: a date in it was not moved, so it may be the birth date.
+    const TEXT: Self = Self { town: false, birth_date: true };
 }
 
 /// Where a value stands in its line.

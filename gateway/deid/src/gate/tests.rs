@@ -350,8 +350,9 @@ fn a_resource_is_read_with_what_it_knows_of_its_people() {
         "identifier":[{"value":"MRN-7700123"}],"telecom":[{"value":"(555) 312-5567"},{"value":"isa@kestrel.example"}],
         "birthDate":"1954-03-11","address":[{"line":["7 Larchwood Lane"],"city":"Redmond"}],
         "contact":[{"name":{"family":"Falconer"}}]}"#;
-    for strict in [true, false] {
-        let gate = Gate { known: fhir::known(source.as_bytes(), 2026, strict), strict, seq: "7".to_owned() };
+    for label in [Label::SafeHarbor, Label::LimitedDataSet] {
+        let (scope, strict) = (Scope::from(label), label == Label::SafeHarbor);
+        let gate = Gate { known: fhir::known(source.as_bytes(), 2026, scope), scope, seq: "7".to_owned() };
         let found = |json: &str| gate.resource(json.as_bytes());
         assert_eq!(
             found(r#"{"resourceType":"Patient","id":"7-1","gender":"female","birthDate":"1954"}"#),
@@ -372,12 +373,32 @@ fn a_resource_is_read_with_what_it_knows_of_its_people() {
         ] {
             assert_eq!(found(json), Some(kind), "{json}");
         }
-        let short = fhir::known(br#"{"resourceType":"Patient","name":[{"family":"Imp"}]}"#, 2026, strict);
-        let short = Gate { known: short, strict, seq: "7".to_owned() };
+        let short = fhir::known(br#"{"resourceType":"Patient","name":[{"family":"Imp"}]}"#, 2026, scope);
+        let short = Gate { known: short, scope, seq: "7".to_owned() };
         let class = r#"{"class":{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"IMP"}}"#;
         assert_eq!(short.resource(class.as_bytes()), None, "a code of a public system");
         assert_eq!(short.resource(br#"{"class":{"system":"urn:x","code":"IMP"}}"#), Some(HitKind::Name));
         assert_eq!(found(r#"{"x":"1954-03-11"}"#).is_some(), strict);
         assert_eq!(found(r#"{"city":"Redmond"}"#).is_some(), strict);
     }
+}
+
+/// Where dates are moved, one may be the birth date by chance; in the place of a birth date it is no chance.
+#[test]
+fn of_moved_dates_the_birth_date_counts_in_its_own_place() {
+    let scope = Scope { dates: Dates::Shifted, ..Scope::from(Label::ExpertDetermination) };
+    let text =
+        |pid: &str, obx: &str| format!("MSH|^~\\&|||||2026||ORU^R01\rPID|1||||||{pid}\rOBX|1|DT|X||{obx}\r");
+    let source = Clinical::Hl7(hl7::Message::parse(text("19620210", "19620212").into_bytes()).unwrap());
+    let kind = |pid: &str, obx: &str| {
+        let released = Released { payload: text(pid, obx).into_bytes().into(), ..released("") };
+        read(&source, &provenance(), &released, scope).err().map(|hit| hit.kind)
+    };
+    assert_eq!(kind("19620208", "19620210"), None);
+    assert_eq!(kind("19621002", "19620212"), None, "month and day exchanged");
+    assert_eq!(kind("19620210", "19620208"), Some(HitKind::BirthDate));
+    let json = r#"{"resourceType":"Patient","birthDate":"1962-02-10"}"#;
+    let gate = Gate { known: fhir::known(json.as_bytes(), 2026, scope), scope, seq: "7".to_owned() };
+    assert_eq!(gate.resource(json.as_bytes()), Some(HitKind::BirthDate));
+    assert_eq!(gate.resource(br#"{"onsetDateTime":"1962-02-10"}"#), None);
 }

@@ -3,14 +3,15 @@
 //!
 //! ```toml
 //! [fhir]                            # without this section FHIR is held
-//! dates = "year"                    # remove, year, keep
+//! dates = "year"                    # remove, year, date-shift, keep
+//! patients = "identifier"           # with date-shift alone: whose dates move alike, see [`FhirRules::patients_by_id`]
 //! addresses = "state-zip3"          # remove, state-zip3, city-state-zip
 //! identifiers = "remove"            # remove, token
 //! ids = "number"                    # number: within the release; token: the same in every release of this destination
 //! ```
 
-use super::compile::Section;
-use super::{CompileError, Label, floor};
+use super::section::Section;
+use super::{Label, floor};
 use crate::rules::Rule;
 
 /// What becomes of dates and times.
@@ -18,6 +19,7 @@ use crate::rules::Rule;
 pub(crate) enum FhirDate {
     Remove,
     Year,
+    Shift,
     Keep,
 }
 
@@ -36,30 +38,54 @@ pub(crate) struct FhirRules {
     pub(crate) addresses: FhirAddress,
     pub(crate) identifiers_are_tokens: bool,
     pub(crate) ids_are_tokens: bool,
+    /// Where dates are shifted, a patient is who has the id of a Patient on its server, and the same nowhere else; not who has
+    /// an identifier, as in HL7 v2.
+    pub(crate) patients_by_id: bool,
 }
 
 impl FhirRules {
-    /// Whether it makes keyed tokens.
-    pub(crate) const fn needs_token_key(&self) -> bool {
-        self.identifiers_are_tokens || self.ids_are_tokens
+    /// Whether it derives values with keys.
+    pub(crate) fn needs_keys(&self) -> bool {
+        self.identifiers_are_tokens || self.ids_are_tokens || self.dates == FhirDate::Shift
     }
 }
 
-/// Reads the section; `None` where there is none.
-pub(super) fn rules(section: &Section<'_, '_>, label: Label) -> Result<Option<FhirRules>, CompileError> {
+/// Reads the section. `Some(None)` where there is none, `None` where it cannot be read.
+pub(super) fn rules(section: &Section<'_, '_>, label: Option<Label>) -> Option<Option<FhirRules>> {
     if section.is_missing() {
-        return Ok(None);
+        return Some(None);
     }
-    section.only(&["dates", "addresses", "identifiers", "ids"])?;
+    section.only(&["dates", "patients", "addresses", "identifiers", "ids"]);
     let allowed = |key: &str, like: Option<Rule>| {
-        let law = like.and_then(|rule| floor::forbids(label, rule));
-        law.map_or(Ok(()), |law| Err(section.error_at(key, format!("label `{label}`: {law}"), None)))
+        let law = |label| like.and_then(|rule| floor::forbids(label, rule));
+        let remedy = label.zip(like).map_or("", |(label, rule)| floor::instead_of(label, rule));
+        section.allowed(key, label, law, if key == "ids" { "write \"number\"" } else { remedy });
     };
     let dates = section.choice(
         "dates",
-        &[("remove", FhirDate::Remove), ("year", FhirDate::Year), ("keep", FhirDate::Keep)],
-    )?;
-    allowed("dates", (dates == FhirDate::Keep).then_some(Rule::Date))?;
+        &[
+            ("remove", FhirDate::Remove),
+            ("year", FhirDate::Year),
+            ("date-shift", FhirDate::Shift),
+            ("keep", FhirDate::Keep),
+        ],
+    );
+    allowed(
+        "dates",
+        match dates {
+            Some(FhirDate::Keep) => Some(Rule::Date),
+            Some(FhirDate::Shift) => Some(Rule::DateShift),
+            Some(FhirDate::Remove | FhirDate::Year) | None => None,
+        },
+    );
+    let patients_by_id = if dates == Some(FhirDate::Shift) {
+        section.choice("patients", &[("identifier", false), ("id", true)])
+    } else {
+        if section.has("patients") {
+            section.say("patients", "it has no effect: no date of FHIR is shifted", "leave it out");
+        }
+        Some(false)
+    };
     let addresses = section.choice(
         "addresses",
         &[
@@ -67,11 +93,17 @@ pub(super) fn rules(section: &Section<'_, '_>, label: Label) -> Result<Option<Fh
             ("state-zip3", FhirAddress::StateZip3),
             ("city-state-zip", FhirAddress::CityStateZip),
         ],
-    )?;
-    allowed("addresses", (addresses == FhirAddress::CityStateZip).then_some(Rule::CityStateZip))?;
-    let identifiers_are_tokens = section.choice("identifiers", &[("remove", false), ("token", true)])?;
-    allowed("identifiers", identifiers_are_tokens.then_some(Rule::Token))?;
-    let ids_are_tokens = section.choice("ids", &[("number", false), ("token", true)])?;
-    allowed("ids", ids_are_tokens.then_some(Rule::Token))?;
-    Ok(Some(FhirRules { dates, addresses, identifiers_are_tokens, ids_are_tokens }))
+    );
+    allowed("addresses", (addresses == Some(FhirAddress::CityStateZip)).then_some(Rule::CityStateZip));
+    let identifiers_are_tokens = section.choice("identifiers", &[("remove", false), ("token", true)]);
+    allowed("identifiers", (identifiers_are_tokens == Some(true)).then_some(Rule::Token));
+    let ids_are_tokens = section.choice("ids", &[("number", false), ("token", true)]);
+    allowed("ids", (ids_are_tokens == Some(true)).then_some(Rule::Token));
+    Some(Some(FhirRules {
+        dates: dates?,
+        addresses: addresses?,
+        identifiers_are_tokens: identifiers_are_tokens?,
+        ids_are_tokens: ids_are_tokens?,
+        patients_by_id: patients_by_id?,
+    }))
 }

@@ -14,25 +14,50 @@ pub(super) const fn forbids(label: Label, rule: Rule) -> Option<&'static str> {
         (Label::SafeHarbor, Rule::CityStateZip) => Some(
             "safe-harbor keeps no area smaller than a state but three digits of a ZIP code (45 CFR 164.514(b)(2)(i)(B))",
         ),
-        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
+        (Label::SafeHarbor, Rule::DateShift) => Some(
+            "safe-harbor keeps no element of a date but the year, shifted or not (45 CFR 164.514(b)(2)(i)(C)), and a shift by \
+             the person is a code derived from the person (45 CFR 164.514(c)(1))",
+        ),
+        (Label::Treatment, Rule::DateShift) => {
+            Some("a shifted date is a wrong date, and nobody may be treated by it")
+        }
+        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet | Label::ExpertDetermination, _) => {
+            None
+        }
+    }
+}
+
+/// What to write in the place of a rule that its label forbids.
+pub(super) const fn instead_of(label: Label, rule: Rule) -> &'static str {
+    match (label, rule) {
+        (Label::SafeHarbor, Rule::DateShift) => {
+            "write \"year\"; a shift is for the label `expert-determination`, or for `limited-data-set`, which stays \
+             protected health information and needs a data use agreement"
+        }
+        (Label::SafeHarbor, Rule::Token) => {
+            "write \"remove\"; keyed tokens are for the label `expert-determination`, or for `limited-data-set`, which \
+             stays protected health information and needs a data use agreement"
+        }
+        (_, Rule::DateShift) => "write \"date\"",
+        (_, Rule::Date) => "write \"year\"",
+        (_, Rule::CityStateZip) => "write \"state-zip3\"",
+        _ => "write \"remove\"",
     }
 }
 
 /// A code derived from information about the individual is no re-identification code under Safe Harbor.
-pub(super) const DERIVED: &str = "safe-harbor allows no code derived from information about the person, such as a keyed token (45 CFR 164.514(c)(1))";
-
-/// A shifted date keeps every element of a date.
-pub(super) const SHIFTED: &str = "safe-harbor keeps no element of a date but the year, shifted or not \
-     (45 CFR 164.514(b)(2)(i)(C)), and a shift by the person is a code derived from the person (45 CFR 164.514(c)(1))";
+const DERIVED: &str = "safe-harbor allows no code derived from information about the person, such as a keyed token (45 CFR 164.514(c)(1))";
 
 /// Why a text beside the payload may not be treated so.
 pub(super) const fn forbids_text(label: Label, rule: TextRule) -> Option<&'static str> {
     match (label, rule) {
         (Label::SafeHarbor, TextRule::Token) => Some(DERIVED),
-        (Label::SafeHarbor | Label::LimitedDataSet, TextRule::Keep) => Some(
+        (Label::SafeHarbor | Label::LimitedDataSet | Label::ExpertDetermination, TextRule::Keep) => Some(
             "only `treatment` passes on what stands beside the payload: names of peers, topics, files and numbers",
         ),
-        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
+        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet | Label::ExpertDetermination, _) => {
+            None
+        }
     }
 }
 
@@ -40,7 +65,9 @@ pub(super) const fn forbids_text(label: Label, rule: TextRule) -> Option<&'stati
 pub(super) const fn forbids_time(label: Label, rule: TimeRule) -> Option<&'static str> {
     match (label, rule) {
         (Label::SafeHarbor, TimeRule::Instant) => forbids(Label::SafeHarbor, Rule::Date),
-        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet, _) => None,
+        (Label::Treatment | Label::SafeHarbor | Label::LimitedDataSet | Label::ExpertDetermination, _) => {
+            None
+        }
     }
 }
 

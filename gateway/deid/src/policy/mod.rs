@@ -6,33 +6,39 @@
 //! compiled form and of all tables.
 
 mod compile;
+mod determination;
 mod error;
 mod fhir;
 mod floor;
 mod release;
+mod section;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use aws_lc_rs::digest;
-use model::PolicyRef;
+use model::{PolicyRef, Timestamp};
 
-pub use error::CompileError;
+pub(crate) use determination::Determination;
+pub use error::{CompileError, Mistake};
 pub(crate) use fhir::{FhirAddress, FhirDate, FhirRules};
 pub(crate) use text::{ScrubbedText, TextMode, TextRules};
 
+use crate::Context;
 use crate::codes::System;
 use crate::fhir::{EXTENSIONS, terms};
+use crate::gate;
+use crate::patient::{Authorities, Namespace};
 use crate::rules::{self, Rule};
-use crate::tables::{SOURCES, SegmentName, Slot, TypeId};
+use crate::tables::{SOURCES, SegmentName, Slot, TABLES, TypeId};
 
 /// Longest policy file, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// The policies that need no file.
 pub const BUILTIN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
-const RULES_VERSION: u32 = 5;
+const RULES_VERSION: u32 = 6;
 
 /// What a policy claims to be. It decides which rules the policy may use and what the gate looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,11 +49,14 @@ pub enum Label {
     SafeHarbor,
     /// 45 CFR 164.514(e).
     LimitedDataSet,
+    /// 45 CFR 164.514(b)(1).
+    ExpertDetermination,
 }
 
 impl Label {
     /// All labels.
-    pub const ALL: [Self; 3] = [Self::Treatment, Self::SafeHarbor, Self::LimitedDataSet];
+    pub const ALL: [Self; 4] =
+        [Self::Treatment, Self::SafeHarbor, Self::LimitedDataSet, Self::ExpertDetermination];
 
     /// As written in a policy, a table and a [`PolicyRef`].
     pub const fn as_str(self) -> &'static str {
@@ -55,6 +64,7 @@ impl Label {
             Self::Treatment => "treatment",
             Self::SafeHarbor => "safe-harbor",
             Self::LimitedDataSet => "limited-data-set",
+            Self::ExpertDetermination => "expert-determination",
         }
     }
 }
@@ -70,6 +80,8 @@ pub struct Policy {
     label: Label,
     reference: PolicyRef,
     compiled: Compiled,
+    /// What the gate must know of what may stay.
+    scope: gate::Scope,
 }
 
 impl Policy {
@@ -82,18 +94,20 @@ impl Policy {
             "limited-data-set" => include_str!("../../policies/limited-data-set.toml"),
             _ => return None,
         };
-        Self::compile(name, text).ok()
+        // They rest on no determination, so that no time makes a difference.
+        Self::compile(name, text, Timestamp::default()).ok()
     }
 
-    /// Compiles a policy file.
+    /// Compiles a policy file. `now` is the time at which a determination must hold.
     ///
     /// # Errors
-    /// [`CompileError`]: the first thing that is not understood or that the label does not allow.
-    pub fn compile(name: &str, toml: &str) -> Result<Self, CompileError> {
-        let (label, compiled) = compile::compile(name, toml)?;
+    /// [`CompileError`]: everything that is not understood or that the label does not allow.
+    pub fn compile(name: &str, toml: &str, now: Timestamp) -> Result<Self, CompileError> {
+        let (label, compiled) = compile::compile(name, toml, now)?;
         let sha256 = hash(label, &compiled);
         let reference = PolicyRef { name: name.to_owned(), label: label.as_str().to_owned(), sha256 };
-        Ok(Self { label, reference, compiled })
+        let scope = compiled.scope(label);
+        Ok(Self { label, reference, compiled, scope })
     }
 
     /// Its name, label and hash, as every batch carries them.
@@ -106,15 +120,16 @@ impl Policy {
         self.label
     }
 
-    /// Whether it makes keyed tokens: then [`crate::Context::tokens`] must be given, or everything is held.
-    pub fn needs_token_key(&self) -> bool {
+    /// Whether it derives values with keys: then [`crate::Context::keys`] must be given, or everything is held.
+    pub fn needs_keys(&self) -> bool {
         let compiled = &self.compiled;
-        compiled.types.contains(&Rule::Token)
+        compiled.shifts_dates
+            || compiled.types.contains(&Rule::Token)
             || compiled.segments.values().flatten().any(|f| f.rule == Rule::Token)
             || compiled.envelope.control_id == TextRule::Token
             || compiled.text.surrogates
             || compiled.observations.device == TextRule::Token
-            || compiled.fhir.is_some_and(|fhir| fhir.needs_token_key())
+            || compiled.fhir.is_some_and(|fhir| fhir.needs_keys())
     }
 }
 
@@ -139,6 +154,8 @@ pub(crate) struct Compiled {
     pub(crate) systems: BTreeSet<System>,
     /// Codes of the site's own systems that pass, by the system's name as it is sent.
     pub(crate) local_codes: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+    /// Names of who gives numbers, by their other names.
+    pub(crate) authorities: Authorities,
     /// Ages above 89 become `90+`, and years that tell one are removed.
     pub(crate) ages_capped: bool,
     /// What becomes of FHIR; without it, it is held.
@@ -147,6 +164,10 @@ pub(crate) struct Compiled {
     pub(crate) text: TextRules,
     pub(crate) envelope: EnvelopeRules,
     pub(crate) observations: ObservationRules,
+    /// Dates move by their patient's days, and none stays as it is.
+    pub(crate) shifts_dates: bool,
+    /// What the label `expert-determination` rests on.
+    pub(crate) determination: Option<Determination>,
 }
 
 /// A field: what the standard says it holds, and the rule of the policy.
@@ -188,6 +209,44 @@ pub(crate) struct ObservationRules {
 }
 
 impl Compiled {
+    /// Who gives numbers, in the record at hand.
+    pub(crate) fn namespace<'a>(&'a self, context: &Context<'a>) -> Namespace<'a> {
+        Namespace { known: &self.authorities, feed: context.provenance.feed.as_str() }
+    }
+
+    /// What the gate must know of what may stay.
+    fn scope(&self, label: Label) -> gate::Scope {
+        let rules =
+            || self.types.iter().copied().chain(self.segments.values().flatten().map(|field| field.rule));
+        let of_label = gate::Scope::from(label);
+        let is_expert = label == Label::ExpertDetermination;
+        let time_of_day = TABLES.type_id("TM");
+        let keeps_a_date = || {
+            let by_type =
+                (0..).zip(&self.types).any(|(id, rule)| *rule == Rule::Date && Some(id) != time_of_day);
+            let by_field = |f: &Field| f.rule == Rule::Date && f.slot.data_type != time_of_day;
+            by_type
+                || self.segments.values().flatten().any(by_field)
+                || self.fhir.is_some_and(|fhir| fhir.dates == FhirDate::Keep)
+                || [self.envelope.received_at, self.observations.times].contains(&TimeRule::Instant)
+        };
+        let dates = match of_label.dates {
+            _ if self.shifts_dates => gate::Dates::Shifted,
+            gate::Dates::Years if is_expert && keeps_a_date() => gate::Dates::Kept,
+            as_label => as_label,
+        };
+        let keeps_towns = || {
+            rules().any(|rule| rule == Rule::CityStateZip)
+                || self.fhir.is_some_and(|fhir| fhir.addresses == FhirAddress::CityStateZip)
+        };
+        gate::Scope {
+            dates,
+            towns: of_label.towns || is_expert && keeps_towns(),
+            ages: !self.ages_capped,
+            ..of_label
+        }
+    }
+
     /// The rule of a type; what has no rule is removed.
     pub(crate) fn rule_of(&self, data_type: TypeId) -> Rule {
         self.types.get(usize::from(data_type)).copied().unwrap_or(Rule::Remove)
@@ -204,16 +263,19 @@ fn hash(label: Label, compiled: &Compiled) -> String {
         listed,
         systems,
         local_codes,
+        authorities,
         ages_capped,
         fhir,
         text,
         envelope,
         observations,
+        shifts_dates: _,
+        determination,
     } = compiled;
     let segments: BTreeMap<_, _> = segments.iter().collect();
     let form = format!(
-        "{RULES_VERSION} {label} {verbatim} {types:?} {segments:?} {listed:?} {systems:?} {local_codes:?} {ages_capped} \
-         {fhir:?} {text:?} {envelope:?} {observations:?}"
+        "{RULES_VERSION} {label} {verbatim} {types:?} {segments:?} {listed:?} {systems:?} {local_codes:?} \
+         {authorities:?} {ages_capped} {fhir:?} {text:?} {envelope:?} {observations:?} {determination:?}"
     );
     let extensions = EXTENSIONS.join(" ");
     let further = [terms::SOURCE, extensions.as_str(), rules::RESULTS];

@@ -58,8 +58,13 @@ impl Policy {
         mut tally: Tally,
         scrubbed: ScrubbedText,
     ) -> Result<(Shape, Vec<Step>), Held> {
-        if self.compiled.text.surrogates && context.tokens.is_none() {
-            return Err(Held::new(HeldWhy::TokenKeyMissing));
+        if self.compiled.text.surrogates && context.keys.is_none() {
+            return Err(Held::new(HeldWhy::KeysMissing));
+        }
+        if let Some(determination) = &self.compiled.determination
+            && !determination.holds_at(context.provenance.received_at)
+        {
+            return Err(Held::new(HeldWhy::DeterminationExpired));
         }
         let shape = match clinical {
             Clinical::Hl7(message) if self.compiled.verbatim => {
@@ -118,9 +123,9 @@ impl Policy {
     /// Puts what the rules made into its envelope, and reads it again.
     fn enclose(&self, shape: Shape, clinical: &Clinical, context: &Context<'_>) -> Result<Release, Held> {
         let released =
-            envelope::enclose(shape, &self.compiled, context).ok_or(Held::new(HeldWhy::TokenKeyMissing))?;
+            envelope::enclose(shape, &self.compiled, context).ok_or(Held::new(HeldWhy::KeysMissing))?;
         if self.label != Label::Treatment {
-            gate::read(clinical, context.provenance, &released, self.label)
+            gate::read(clinical, context.provenance, &released, self.scope)
                 .map_err(|hit| Held::new(hit.into()))?;
         }
         Ok(Release::new(released))

@@ -13,12 +13,16 @@
 //! "AL1-5" = "scrub"
 //! ```
 
-use super::compile::Section;
-use super::{CompileError, Label, floor};
+use super::section::Section;
+use super::{Label, floor};
 use crate::rules::Rule;
 
 /// What a policy must say when it lets text through that was scrubbed.
 pub(super) const ACKNOWLEDGED: &str = "scrubbed text may keep identifiers";
+
+/// The keys of the section.
+const KEYS: [&str; 8] =
+    ["results", "notes", "strings", "narratives", "documents", "fields", "replace_by", "acknowledged"];
 
 /// What becomes of texts of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -35,6 +39,11 @@ pub(crate) enum TextMode {
 impl TextMode {
     const ALL: [(&str, Self); 3] =
         [("block", Self::Block), ("coded-only", Self::CodedOnly), ("scrub", Self::Scrub)];
+    /// The mode of this name; what has none is blocked.
+    pub(super) fn named(name: &str) -> Self {
+        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode).unwrap_or_default()
+    }
+
     /// Of what is never one result.
     const OF_PROSE: [(&str, Self); 2] = [("block", Self::Block), ("scrub", Self::Scrub)];
 }
@@ -63,58 +72,38 @@ pub(crate) struct TextRules {
     pub(crate) scrubs: bool,
 }
 
-/// Reads the section.
-pub(super) fn rules(section: &Section<'_, '_>, label: Label) -> Result<TextRules, CompileError> {
-    section.only(&[
-        "results",
-        "notes",
-        "strings",
-        "narratives",
-        "documents",
-        "fields",
-        "replace_by",
-        "acknowledged",
-    ])?;
+/// Reads the section. What cannot be read is blocked.
+pub(super) fn rules(section: &Section<'_, '_>, label: Option<Label>) -> TextRules {
+    section.only(&KEYS);
     let mode = |key: &str, all: &[(&str, TextMode)]| {
-        if section.has(key) { section.choice(key, all) } else { Ok(TextMode::Block) }
+        if section.has(key) { section.choice(key, all).unwrap_or_default() } else { TextMode::Block }
     };
-    let (results, notes) = (mode("results", &TextMode::ALL)?, mode("notes", &TextMode::ALL)?);
-    let strings = mode("strings", &TextMode::ALL)?;
-    let narratives = mode("narratives", &TextMode::OF_PROSE)?;
-    let documents = mode("documents", &TextMode::OF_PROSE)?;
-    let fields = section.section("fields")?;
-    let mut modes = vec![results, notes, strings, narratives, documents];
-    for key in fields.keys() {
-        modes.push(fields.choice(key, &TextMode::ALL)?);
-    }
+    let (results, notes) = (mode("results", &TextMode::ALL), mode("notes", &TextMode::ALL));
+    let strings = mode("strings", &TextMode::ALL);
+    let narratives = mode("narratives", &TextMode::OF_PROSE);
+    let documents = mode("documents", &TextMode::OF_PROSE);
+    let fields = section.section("fields");
+    let of_fields =
+        fields.entries().map(|(key, _)| fields.choice(key.get_ref(), &TextMode::ALL).unwrap_or_default());
+    let modes: Vec<TextMode> =
+        [results, notes, strings, narratives, documents].into_iter().chain(of_fields).collect();
     let scrubs = modes.contains(&TextMode::Scrub);
-    if scrubs && label != Label::Treatment && !section.says("acknowledged", ACKNOWLEDGED) {
-        let what = format!(
-            "label `{label}`: the text engine does not find every identifier (docs/text.md has the figures), and whoever \
-             lets text through must know"
-        );
-        return Err(section.error_at(
-            "acknowledged",
-            what,
-            Some(format!("write acknowledged = \"{ACKNOWLEDGED}\"")),
-        ));
-    }
+    let acknowledged = section.value("acknowledged").and_then(|value| value.get_ref().as_str());
+    let unread = (scrubs && acknowledged != Some(ACKNOWLEDGED)).then_some(
+        "the text engine does not find every identifier (docs/text.md has the figures), and whoever lets text through must know",
+    );
+    section.allowed(
+        "acknowledged",
+        label.filter(|label| *label != Label::Treatment),
+        |_| unread,
+        &format!("write acknowledged = \"{ACKNOWLEDGED}\""),
+    );
     let surrogates = scrubs
         && section.has("replace_by")
-        && section.choice("replace_by", &[("tag", false), ("surrogate", true)])?;
-    if let Some(law) = floor::forbids(label, Rule::Token).filter(|_| surrogates) {
-        return Err(section.error_at(
-            "replace_by",
-            format!("label `{label}`: {law}"),
-            Some("write \"tag\"".into()),
-        ));
-    }
+        && section.choice("replace_by", &[("tag", false), ("surrogate", true)]) == Some(true);
+    let derived = |label| floor::forbids(label, Rule::Token).filter(|_| surrogates);
+    section.allowed("replace_by", label, derived, "write \"tag\"");
     // What is scrubbed for treatment is scrubbed of everything.
-    let label = if label == Label::Treatment { Label::SafeHarbor } else { label };
-    Ok(TextRules { label, results, notes, strings, narratives, documents, surrogates, scrubs })
-}
-
-/// The mode of a field of `[text.fields]`.
-pub(super) fn mode_of(section: &Section<'_, '_>, key: &str) -> Result<TextMode, CompileError> {
-    section.choice(key, &TextMode::ALL)
+    let label = label.filter(|label| *label != Label::Treatment).unwrap_or(Label::SafeHarbor);
+    TextRules { label, results, notes, strings, narratives, documents, surrogates, scrubs }
 }

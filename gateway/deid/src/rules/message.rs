@@ -9,12 +9,15 @@ use super::meaning::{Meaning, Observation};
 use super::texts::{self, Texts};
 use super::values::{Level, NULL};
 use super::{Rule, unbound};
+use crate::Context;
 use crate::dates;
+use crate::patient::Namespace;
 use crate::policy::{Compiled, Field, ScrubbedText, TextMode};
 use crate::release::{Held, HeldWhy};
+use crate::shift::{Shift, ShiftKey};
 use crate::tables::{SegmentName, TABLES};
 use crate::tally::{Tally, Touch};
-use crate::{Context, TokenKey};
+use crate::token::TokenKey;
 
 /// MSH-18 (table 0211), and what it says of a release that was decoded from something else.
 const CHARSET_FIELD: usize = 18;
@@ -40,11 +43,19 @@ pub(crate) fn shape(
     scrubbed: ScrubbedText,
 ) -> Result<Shaped, Held> {
     let reference_year = reference_year(message, context);
+    let namespace = policy.namespace(context);
+    let shifts = match context.keys {
+        _ if !policy.shifts_dates => Vec::new(),
+        Some(keys) => shifts(message, namespace, &keys.shift),
+        None => return Err(Held::new(HeldWhy::KeysMissing)),
+    };
     let mut walk = Walk {
         policy,
+        namespace,
+        shift: None,
         delimiters: message.delimiters(),
         transcoded: message.charset().is_some_and(|c| !matches!(c, Charset::Ascii | Charset::Utf8)),
-        tokens: context.tokens,
+        tokens: context.tokens(),
         seq: context.seq,
         reference_year,
         out: Vec::with_capacity(message.bytes().len() / 2),
@@ -54,17 +65,29 @@ pub(crate) fn shape(
         in_value: false,
         message,
         texts: (scrubbed == ScrubbedText::Passes)
-            .then(|| Texts::of(message, policy, reference_year, context.tokens)),
+            .then(|| Texts::of(message, policy, reference_year, context.tokens())),
         message_type: None,
         token_key_missing: false,
     };
-    for segment in message.segments() {
+    for (number, segment) in message.segments().enumerate() {
+        walk.shift = shifts.get(number).copied().flatten();
         walk.at_segment(&segment);
     }
     if walk.token_key_missing {
-        return Err(Held::new(HeldWhy::TokenKeyMissing));
+        return Err(Held::new(HeldWhy::KeysMissing));
     }
     Ok(Shaped { payload: walk.out, message_type: walk.message_type, tally: walk.tally })
+}
+
+/// By how much the dates of each segment move.
+fn shifts(message: &Message, namespace: Namespace<'_>, key: &ShiftKey) -> Vec<Option<Shift>> {
+    let whose = namespace.of_segments(message);
+    let same = whose.chunk_by(|one, next| one == next);
+    let shifts = same.flat_map(|segments| {
+        let shift = segments.first().and_then(Option::as_ref).map(|patient| key.shift(patient));
+        std::iter::repeat_n(shift, segments.len())
+    });
+    shifts.collect()
 }
 
 /// The year that ages are reckoned against: that of arrival, or a later one that the message names. A box whose
@@ -79,6 +102,9 @@ fn reference_year(message: &Message, context: &Context<'_>) -> u16 {
 
 pub(super) struct Walk<'p, 'm> {
     pub(super) policy: &'p Compiled,
+    pub(super) namespace: Namespace<'p>,
+    /// Of the segment at hand; none where it is nobody's.
+    pub(super) shift: Option<Shift>,
     pub(super) delimiters: Delimiters,
     /// What goes out is UTF-8 and what came in was not: MSH-18 says so.
     transcoded: bool,

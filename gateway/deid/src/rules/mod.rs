@@ -41,6 +41,8 @@ pub(crate) enum Rule {
     Year,
     /// A date or a time, whole.
     Date,
+    /// A date moved by the patient's days ([`crate::shift`]), with its time of day; the year where it is nobody's.
+    DateShift,
     /// State, country, and three digits of a ZIP code.
     StateZip3,
     /// City, state, postal code, country.
@@ -63,13 +65,14 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// The rules that a policy can name.
-    pub(crate) const NAMED: [(&'static str, Self); 13] = [
+    pub(crate) const NAMED: [(&'static str, Self); 14] = [
         ("remove", Self::Remove),
         ("parts", Self::Parts),
         ("code", Self::Code),
         ("number", Self::Number),
         ("year", Self::Year),
         ("date", Self::Date),
+        ("date-shift", Self::DateShift),
         ("state-zip3", Self::StateZip3),
         ("city-state-zip", Self::CityStateZip),
         ("token", Self::Token),
@@ -95,7 +98,7 @@ impl Rule {
             Self::Code => matches!(data_type.name, "ID" | "IS" | "CE" | "CWE" | "CNE"),
             Self::Number => matches!(data_type.name, "NM" | "SI" | "SN"),
             Self::Year => matches!(data_type.name, "DT" | "DTM"),
-            Self::Date => matches!(data_type.name, "DT" | "DTM" | "TM"),
+            Self::Date | Self::DateShift => matches!(data_type.name, "DT" | "DTM" | "TM"),
             Self::StateZip3 | Self::CityStateZip => matches!(data_type.name, "XAD" | "AD"),
             Self::Token => matches!(data_type.name, "CX" | "EI"),
             Self::Sequence | Self::SubId | Self::Range | Self::ByValueType | Self::Listed | Self::Text(_) => {
@@ -126,7 +129,7 @@ impl Rule {
             Self::Code => "it fits ID, IS, CE, CWE and CNE",
             Self::Number => "it fits NM, SI and SN",
             Self::Year => "it fits DT and DTM; TS and DR take \"parts\"",
-            Self::Date => "it fits DT, DTM and TM; TS and DR take \"parts\"",
+            Self::Date | Self::DateShift => "it fits DT, DTM and TM; TS and DR take \"parts\"",
             Self::StateZip3 | Self::CityStateZip => "it fits XAD and AD",
             Self::Token => "it fits CX, EI and MSH-10",
             Self::Sequence => "it fits MSH-10, FHS-11 and BHS-11",

@@ -7,12 +7,12 @@ use hl7::{Delimiters, Field, Message, Segment, escape};
 
 use super::meaning::{Meaning, Observation};
 use super::{Rule, recognise};
-use crate::TokenKey;
 use crate::documents::{self, Declared};
 use crate::policy::{Compiled, TextMode};
 use crate::tables::{SegmentName, TABLES};
 use crate::tally::Touch;
 use crate::text::{self, Category, Known, Replacements, Written};
+use crate::token::TokenKey;
 
 /// Most bytes of text of one message that are scrubbed. What stands beyond is removed.
 pub const MESSAGE_TEXT_BYTES_MAX: usize = 2 << 20;

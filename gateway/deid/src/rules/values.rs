@@ -9,7 +9,7 @@ use super::recognise::{
 };
 use super::{NUMBER_INTEGER_DIGITS_MAX, Rule};
 use crate::codes::System;
-use crate::dates::{self, YEARS_OVER_89};
+use crate::dates::{self, Moved, YEARS_OVER_89};
 use crate::geography;
 use crate::tables::{Binding, Slot, TABLES, TypeId};
 use crate::tally::Touch;
@@ -92,6 +92,7 @@ impl Walk<'_, '_> {
                 let fits = dates::is_date_or_time(date);
                 if fits { self.keep(date, Touch::Date) } else { self.refuse(date, Touch::DateRefused) }
             }
+            Rule::DateShift => self.shifted(data_type, raw, level),
             Rule::StateZip3 => self.address(raw, level, false),
             Rule::CityStateZip => self.address(raw, level, true),
             Rule::Token => self.token(data_type, raw, level),
@@ -391,12 +392,37 @@ impl Walk<'_, '_> {
 
     fn year(&mut self, raw: &[u8], level: Level) {
         let date = self.only_value(raw, level);
-        let Some(year) = dates::year(date) else { return self.refuse(date, Touch::YearRefused) };
-        let tells_age = self.policy.ages_capped && self.reference_year.saturating_sub(year) >= YEARS_OVER_89;
-        if tells_age {
+        if dates::year(date).is_none() {
+            return self.refuse(date, Touch::YearRefused);
+        }
+        if self.tells_age(date) {
             return self.refuse(date, Touch::YearOver89);
         }
         self.keep(date.trim_ascii().get(..4).unwrap_or_default(), Touch::Year);
+    }
+
+    /// A date moved by the patient's days. What is nobody's, or names no day, keeps its year; a time of day stays.
+    fn shifted(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
+        let date = self.only_value(raw, level);
+        let is_of_times = TABLES.data_type(data_type).is_some_and(|t| t.name == "TM");
+        let is_time = dates::is_time(date) && (is_of_times || dates::year(date).is_none());
+        let Some(shift) = self.shift.filter(|_| !is_time) else {
+            return if is_time { self.keep(date, Touch::Date) } else { self.year(date, level) };
+        };
+        match dates::moved(date, shift.days()) {
+            Some(Moved::Whole(moved)) if [date, &moved].iter().any(|date| self.tells_age(date)) => {
+                self.refuse(date, Touch::YearOver89);
+            }
+            Some(Moved::Whole(moved)) => self.keep(&moved, Touch::DateShifted),
+            Some(Moved::OnlyYear(year)) => self.year(&year, level),
+            None => self.refuse(date, Touch::DateRefused),
+        }
+    }
+
+    /// Whether the year of a date tells an age over 89 that the policy caps.
+    fn tells_age(&self, date: &[u8]) -> bool {
+        let years = dates::year(date).map(|year| self.reference_year.saturating_sub(year));
+        self.policy.ages_capped && years.is_some_and(|years| years >= YEARS_OVER_89)
     }
 
     /// XAD and AD: street, other, city, state, postal code, country, kind of address.
@@ -446,19 +472,17 @@ impl Walk<'_, '_> {
     fn token(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
         let name = TABLES.data_type(data_type).map_or("", |t| t.name);
         let inner = self.separator(level.below());
-        let first = |piece: Option<&'_ [u8]>| -> Vec<u8> {
-            let value = piece.and_then(|p| cut(p, inner).find(|v| !v.is_empty())).unwrap_or_default();
-            unescape(value, &self.delimiters).into_owned()
-        };
-        let part = |n: usize| first(cut(raw, self.separator(level)).nth(n));
+        let piece = |n: usize| cut(raw, self.separator(level)).nth(n).unwrap_or_default();
+        let text = |value: Option<&[u8]>| unescape(value.unwrap_or_default(), &self.delimiters).into_owned();
+        let part = |n: usize| text(cut(piece(n), inner).find(|v| !v.is_empty()));
+        let of_authority = |n: usize| text(cut(piece(3), inner).nth(n));
         let (id, authority, kind) = match name {
-            "CX" => (part(0), part(3), part(4)),
-            "EI" => {
-                let namespace = part(1);
-                let authority = if namespace.is_empty() { part(2) } else { namespace };
-                (part(0), authority, b"EI".to_vec())
+            "CX" => {
+                let [namespace, universal, kind] = [0, 1, 2].map(of_authority);
+                (part(0), self.namespace.of_hd(&namespace, &universal, &kind), part(4))
             }
-            _ => (part(0), Vec::new(), CONTROL_ID.to_vec()),
+            "EI" => (part(0), self.namespace.of_hd(&part(1), &part(2), &part(3)), b"EI".to_vec()),
+            _ => (part(0), self.namespace.authority(&[]), CONTROL_ID.to_vec()),
         };
         let personal = name == "CX" && !TOKEN_KINDS.contains(&kind.to_ascii_uppercase().as_slice());
         if id.trim_ascii().is_empty() || personal {

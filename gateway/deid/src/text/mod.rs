@@ -133,7 +133,7 @@ impl Category {
     pub const fn stays_under(self, label: Label) -> bool {
         match label {
             Label::Treatment => true,
-            Label::SafeHarbor => false,
+            Label::SafeHarbor | Label::ExpertDetermination => false,
             Label::LimitedDataSet => matches!(self, Self::Date | Self::Age | Self::Zip),
         }
     }

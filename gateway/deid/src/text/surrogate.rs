@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use super::words::{self, GIVEN, SURNAME};
 use super::{Category, Known, Span};
-use crate::TokenKey;
+use crate::token::TokenKey;
 
 /// Most words that are drawn for a place.
 const DRAWS_MAX: usize = 16;

@@ -5,9 +5,10 @@ pub(crate) mod fhir;
 
 use std::path::{Path, PathBuf};
 
-use deid::{Clinical, Context, Held, Policy, Release, TokenKey};
+use deid::{Clinical, Context, DestinationKeys, Held, Policy, Release};
 use hl7::Message;
-use model::{Format, Provenance};
+use model::{Format, Provenance, Timestamp};
+use zeroize::Zeroizing;
 
 /// A provenance whose every text is a canary of its own.
 pub(crate) fn provenance() -> Provenance {
@@ -21,8 +22,18 @@ pub(crate) fn provenance() -> Provenance {
     }
 }
 
-pub(crate) fn key() -> TokenKey {
-    TokenKey::new([7; 32], 1)
+pub(crate) fn keys() -> DestinationKeys {
+    keys_of(7)
+}
+
+/// The keys of another destination for each number.
+pub(crate) fn keys_of(destination: u8) -> DestinationKeys {
+    DestinationKeys::derive(|purpose| Zeroizing::new([destination ^ purpose.len() as u8; 32]))
+}
+
+/// The time at which policies of tests are compiled.
+pub(crate) fn now() -> Timestamp {
+    provenance().received_at
 }
 
 pub(crate) fn policy(name: &str) -> Policy {
@@ -40,8 +51,8 @@ pub(crate) fn release(policy: &Policy, clinical: &Clinical) -> Result<Release, H
 /// With everything that a policy may ask for.
 pub(crate) fn with_context<T>(action: impl FnOnce(&Context<'_>) -> T) -> T {
     let provenance = provenance();
-    let key = key();
-    action(&Context { seq: 42, provenance: &provenance, tokens: Some(&key) })
+    let keys = keys();
+    action(&Context { seq: 42, provenance: &provenance, keys: Some(&keys) })
 }
 
 /// The payload, one segment a line.

@@ -115,7 +115,7 @@ async fn releases_travel_as_the_landing_reads_them() {
     };
     let raw = Bytes::from_static(b"\x01\x02\x03");
     let measured = deid::Clinical::Observations { values: vec![], raw: raw.clone() };
-    let context = deid::Context { seq: 1, provenance: &provenance, tokens: None };
+    let context = deid::Context { seq: 1, provenance: &provenance, keys: None };
     let release = policy.release(&measured, &context).unwrap();
     let Batch { stream, .. } = small();
     let batch = Batch {

@@ -36,7 +36,7 @@ fn release(seq: Seq, payload: &[u8]) -> Release {
         origin: None,
     };
     let clinical = deid::Clinical::Hl7(hl7::Message::parse(payload.to_vec()).unwrap());
-    let context = deid::Context { seq, provenance: &provenance, tokens: None };
+    let context = deid::Context { seq, provenance: &provenance, keys: None };
     deid::Policy::builtin("treatment").unwrap().release(&clinical, &context).unwrap()
 }
 

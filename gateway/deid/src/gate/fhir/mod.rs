@@ -13,7 +13,7 @@ use fhir::validate::Primitive;
 use serde_json::{Map, Value};
 
 use super::known::Known;
-use super::{Gate, HitKind, patterns};
+use super::{Dates, Gate, HitKind, Scope, Stands, patterns};
 use crate::fhir::terms;
 
 /// Resources whose names, numbers and addresses are those of people whom a release must not name, and whether also of
@@ -51,24 +51,24 @@ static LISTED: LazyLock<HashSet<(&str, &str)>> = LazyLock::new(|| {
 });
 
 /// What a resource knows of its people. Nothing where it is no JSON: then there is no release of it either.
-pub(super) fn known(raw: &[u8], year: i16, strict: bool) -> Known {
+pub(super) fn known(raw: &[u8], year: i16, scope: Scope) -> Known {
     let mut known = Known::default();
     if let Ok(value) = serde_json::from_slice::<Value>(raw) {
-        learn(&value, year, strict, &mut known);
+        learn(&value, year, scope, &mut known);
     }
-    known.settle(strict);
+    known.settle(scope);
     known
 }
 
-fn learn(value: &Value, year: i16, strict: bool, known: &mut Known) {
+fn learn(value: &Value, year: i16, scope: Scope, known: &mut Known) {
     match value {
         Value::Object(object) => {
             let kind = object.get("resourceType").and_then(Value::as_str).unwrap_or_default();
             let person = PEOPLE.iter().find(|(name, _)| *name == kind);
-            if person.is_some_and(|(_, is_provider)| strict || !is_provider) {
-                of_person(object, year, strict, known);
+            if person.is_some_and(|(_, is_provider)| !(scope.providers && *is_provider)) {
+                of_person(object, year, scope, known);
                 if let Some(contacts) = object.get("contact") {
-                    each(contacts, &mut |contact| of_person(contact, year, strict, known));
+                    each(contacts, &mut |contact| of_person(contact, year, scope, known));
                 }
             }
             // The name and number that stand beside a reference to a person.
@@ -79,10 +79,10 @@ fn learn(value: &Value, year: i16, strict: bool, known: &mut Known) {
                         identifiers(reference, known);
                     });
                 }
-                learn(member, year, strict, known);
+                learn(member, year, scope, known);
             }
         }
-        Value::Array(values) => values.iter().for_each(|value| learn(value, year, strict, known)),
+        Value::Array(values) => values.iter().for_each(|value| learn(value, year, scope, known)),
         _ => {}
     }
 }
@@ -111,7 +111,7 @@ fn identifiers(object: &Map<String, Value>, known: &mut Known) {
     }
 }
 
-fn of_person(object: &Map<String, Value>, year: i16, strict: bool, known: &mut Known) {
+fn of_person(object: &Map<String, Value>, year: i16, scope: Scope, known: &mut Known) {
     identifiers(object, known);
     if let Some(names) = object.get("name") {
         each(names, &mut |name| {
@@ -129,10 +129,10 @@ fn of_person(object: &Map<String, Value>, year: i16, strict: bool, known: &mut K
             string(address, "city", &mut |text| known.city(text.as_bytes()));
         });
     }
-    if strict {
+    if scope.dates != Dates::Kept {
         string(object, "birthDate", &mut |text| {
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
-            known.birth_date(digits.as_bytes(), year);
+            known.birth_date(digits.as_bytes(), year, scope);
         });
     }
 }
@@ -176,7 +176,10 @@ impl Gate {
             }
             Value::Array(values) => values.iter().find_map(|value| self.json(value, place)),
             Value::String(text) => self.string(text, place),
-            Value::Number(number) => self.known.find(number.to_string().as_bytes(), false),
+            Value::Number(number) => {
+                let found = self.known.find(number.to_string().as_bytes(), false);
+                found.filter(|kind| *kind != HitKind::BirthDate || self.scope.dates != Dates::Shifted)
+            }
             Value::Bool(_) | Value::Null => None,
         }
     }
@@ -193,7 +196,7 @@ impl Gate {
                 stays
             })
             .collect();
-        [marked, bare].iter().find_map(|text| self.value(text.as_bytes(), false, || false))
+        [marked, bare].iter().find_map(|text| self.value(text.as_bytes(), Stands::TEXT, || false))
     }
 
     fn is_known(&self, text: &str) -> bool {
@@ -206,7 +209,8 @@ impl Gate {
             return None;
         }
         let is_concept = || matches!(place.system, "http://snomed.info/sct" | "http://hl7.org/fhir/sid/ndc");
-        let hit = self.value(text.as_bytes(), !self.strict, is_concept);
+        let stands = Stands { town: true, birth_date: place.name == "birthDate" };
+        let hit = self.value(text.as_bytes(), stands, is_concept);
         hit.filter(|kind| match kind {
             HitKind::Name | HitKind::Address => !place.lists(text),
             // Fourteen digits and those of the zone hold any seven sooner or later.

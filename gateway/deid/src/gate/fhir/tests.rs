@@ -6,15 +6,16 @@ use std::path::Path as File;
 use serde_json::json;
 
 use super::*;
-use crate::{Clinical, Context, Label, Policy, TokenKey};
+use crate::{Clinical, Context, DestinationKeys, Label, Policy};
 
 const LABELS: [&str; 2] = ["safe-harbor", "limited-data-set"];
 
 fn named(name: &str, strict: bool) -> Gate {
+    let scope = Scope::from(if strict { Label::SafeHarbor } else { Label::LimitedDataSet });
     let mut known = Known::default();
     known.name(name.as_bytes());
-    known.settle(strict);
-    Gate { known, strict, seq: String::new() }
+    known.settle(scope);
+    Gate { known, scope, seq: String::new() }
 }
 
 /// Words of a text that may be names.
@@ -93,7 +94,7 @@ fn a_name_is_a_name_wherever_else_it_stands() {
 fn digits_of_results_and_times_are_no_telephone_numbers() {
     let mut known = Known::default();
     known.telecom(b"(555) 312-5567");
-    let gate = Gate { known, strict: false, seq: String::new() };
+    let gate = Gate { known, scope: Scope::from(Label::LimitedDataSet), seq: String::new() };
     let found = |value: &str| {
         let release = format!(r#"{{"resourceType":"Observation","valueQuantity":{{"value":{value}}}}}"#);
         gate.resource(release.as_bytes())
@@ -136,7 +137,7 @@ fn of_the_corpus_no_word_holds_anybody() {
         format: model::Format::Fhir,
         origin: None,
     };
-    let key = TokenKey::new([7; 32], 1);
+    let keys = DestinationKeys::derive(|_| zeroize::Zeroizing::new([7; 32]));
     let policies = LABELS.map(|label| Policy::builtin(label).unwrap());
     let (mut count, mut held) = (0, BTreeSet::new());
     for path in
@@ -145,7 +146,7 @@ fn of_the_corpus_no_word_holds_anybody() {
         let raw = std::fs::read(&path).unwrap();
         for policy in &policies {
             let clinical = Clinical::Fhir { resource_type: "Bundle", raw: raw.clone().into() };
-            let context = Context { seq: 42, provenance: &provenance, tokens: Some(&key) };
+            let context = Context { seq: 42, provenance: &provenance, keys: Some(&keys) };
             let release = policy.release(&clinical, &context).unwrap();
             let mut release: Value = serde_json::from_slice(release.payload()).unwrap();
             // Of entries that hold the same words one is enough. Tokens and times are no words.

@@ -1,0 +1,29 @@
+//! The keys of one destination: one for each way in which a value is derived from a person.
+//!
+//! They come from outside, derived from a root key for this destination and a purpose of [`PURPOSES`]; so what two
+//! destinations get cannot be joined, and neither can tokens and shifts. A new epoch unlinks the past.
+
+use zeroize::Zeroizing;
+
+use crate::shift::ShiftKey;
+use crate::token::TokenKey;
+
+/// The epoch of today's keys. It stands at the head of every token.
+pub const KEY_EPOCH: u16 = 1;
+/// What keys are for, in the order in which [`DestinationKeys::derive`] asks for them.
+pub const PURPOSES: [&str; 2] = ["tokens", "shift"];
+
+/// What a policy derives values with. Zeroized on drop; `Debug` shows the epoch alone.
+#[derive(Debug, Clone)]
+pub struct DestinationKeys {
+    pub(crate) tokens: TokenKey,
+    pub(crate) shift: ShiftKey,
+}
+
+impl DestinationKeys {
+    /// Asks `secret` for a key for each of [`PURPOSES`]; it must be of this destination alone.
+    pub fn derive(secret: impl Fn(&str) -> Zeroizing<[u8; 32]>) -> Self {
+        let [tokens, shift] = PURPOSES.map(secret);
+        Self { tokens: TokenKey::new(*tokens, KEY_EPOCH), shift: ShiftKey::new(*shift) }
+    }
+}
