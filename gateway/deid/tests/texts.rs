@@ -244,6 +244,23 @@ fn a_text_that_the_gate_stops_is_withheld_and_the_message_goes() {
 }
 
 #[test]
+fn a_result_that_is_one_word_is_no_name_unless_somebody_has_it() {
+    let sent = |raw: &str| {
+        let release = release(&with("safe-harbor", SCRUB), &message(raw.as_bytes())).unwrap();
+        let payload = String::from_utf8(release.payload().to_vec()).unwrap();
+        payload.split("||").last().unwrap().trim_end().to_owned()
+    };
+    let raw = patient("OBX|1|ST|8327-9^Temperature site^LN||Axillary");
+    assert_eq!(sent(&raw), "Axillary");
+    assert_eq!(sent(&raw.replace("Quorvane", "Axillary")), "[NAME]");
+    // A line of a note is not alone.
+    let note = patient("NTE|1|L|Seen by Dr.\rNTE|2|L|Black yesterday");
+    assert!(!sent(&note).contains("Black"));
+    let lines = patient("OBX|1|TX|11506-3^Note^LN||Seen by Dr.\rOBX|2|TX|11506-3^Note^LN||Black");
+    assert_eq!(sent(&lines), "[NAME]");
+}
+
+#[test]
 fn coded_only_lets_results_through_and_no_sentence() {
     let policy = with("safe-harbor", "[text]\nresults = \"coded-only\"\nnotes = \"coded-only\"\n");
     for (text, stays) in [

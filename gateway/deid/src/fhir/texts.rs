@@ -7,8 +7,8 @@ use fhir::validate::json::{Kind, Node};
 use super::Walk;
 use crate::documents::xhtml::Narrative;
 use crate::policy::TextMode;
-use crate::rules::is_coded;
 use crate::rules::meaning::Meaning;
+use crate::rules::{is_coded, spans_of_result};
 use crate::tally::Touch;
 use crate::text::{self, Known, Replacements};
 
@@ -44,8 +44,14 @@ const PROSE: [(&str, &str); 24] = [
 ];
 
 impl Walk<'_> {
+    /// A string or markdown.
+    pub(super) fn string(&mut self, kind: &str, name: &str, node: &Node) {
+        let is_result = matches!((kind, name), ("Observation" | "Observation.component", "value"));
+        self.prose(self.mode_of_string(kind, name), is_result, node);
+    }
+
     /// What becomes of a string or markdown.
-    pub(super) fn mode_of_string(&self, kind: &str, name: &str) -> TextMode {
+    fn mode_of_string(&self, kind: &str, name: &str) -> TextMode {
         let rules = &self.policy.text;
         match (kind, name) {
             // What tells an age or a person is no prose.
@@ -57,7 +63,7 @@ impl Walk<'_> {
         }
     }
 
-    pub(super) fn prose(&mut self, mode: TextMode, node: &Node) {
+    fn prose(&mut self, mode: TextMode, is_result: bool, node: &Node) {
         let Some(text) = self.json.string(node) else { return self.tally.count(Touch::Removed) };
         match mode {
             TextMode::Block => self.tally.count(Touch::Removed),
@@ -66,7 +72,7 @@ impl Walk<'_> {
                 self.as_written(node);
             }
             TextMode::CodedOnly => self.tally.count(Touch::Removed),
-            TextMode::Scrub => match self.scrubbed(&text) {
+            TextMode::Scrub => match self.scrubbed(&text, is_result) {
                 // Byte for byte where nothing was found.
                 Some(scrubbed) if scrubbed == text => self.as_written(node),
                 Some(scrubbed) => self.any_text(&scrubbed),
@@ -76,8 +82,9 @@ impl Walk<'_> {
     }
 
     /// The text without what the engine found; counts. `None` where it may not be read.
-    fn scrubbed(&mut self, text: &str) -> Option<String> {
-        let spans = self.found_in(text, Touch::Text)?;
+    fn scrubbed(&mut self, text: &str, is_result: bool) -> Option<String> {
+        let find = if is_result { spans_of_result } else { text::spans };
+        let spans = self.found_by(find, text, Touch::Text)?;
         Some(self.replacements().in_text(text, &spans))
     }
 
@@ -91,6 +98,15 @@ impl Walk<'_> {
 
     /// The places of a text that go; it counts as this.
     pub(super) fn found_in(&mut self, text: &str, touch: Touch) -> Option<Vec<text::Span>> {
+        self.found_by(text::spans, text, touch)
+    }
+
+    fn found_by(
+        &mut self,
+        find: fn(&str, &Known) -> Vec<text::Span>,
+        text: &str,
+        touch: Touch,
+    ) -> Option<Vec<text::Span>> {
         let Some(known) = &self.known else {
             self.tally.count(Touch::TextWithheld);
             return None;
@@ -100,7 +116,7 @@ impl Walk<'_> {
             self.tally.count(Touch::TextUnread);
             return None;
         }
-        let mut spans = text::spans(text, known);
+        let mut spans = find(text, known);
         spans.retain(|span| !span.category.stays_under(self.policy.text.label));
         self.tally.count(touch);
         spans.iter().for_each(|span| self.tally.found(span.category, span.rule));
@@ -130,7 +146,7 @@ impl Walk<'_> {
         let start = self.out.len();
         self.out.extend_from_slice(b"{\"text\":");
         let value = self.out.len();
-        self.prose(mode, node);
+        self.prose(mode, false, node);
         if self.out.len() == value { self.out.truncate(start) } else { self.out.push(b'}') }
     }
 

@@ -96,7 +96,7 @@ impl Walk<'_> {
                 self.date(time);
             }
             (Primitive::String, Some(data)) if (kind, name) == ("SampledData", "data") => self.samples(data),
-            (Primitive::String | Primitive::Markdown, _) => self.prose(self.mode_of_string(kind, name), node),
+            (Primitive::String | Primitive::Markdown, _) => self.string(kind, name, node),
             _ => self.tally.count(Touch::Removed),
         }
     }

@@ -322,10 +322,15 @@ impl Gate {
     /// What stands in the documents of OBX-5: whatever says that it is encoded is decoded and read, line by line.
     fn documents(&self, line: &[u8], delimiters: Delimiters) -> Option<HitKind> {
         let (_, values) = text::fields(line, delimiters).nth(5).filter(|_| line.starts_with(b"OBX"))?;
+        let is_document = text::fields(line, delimiters).nth(2).is_some_and(|(_, kind)| kind == b"ED");
         values.split(|b| *b == delimiters.repetition).find_map(|value| {
             let mut parts = value.split(|b| *b == delimiters.component).skip(3);
-            parts.next().filter(|encoding| encoding.eq_ignore_ascii_case(b"base64"))?;
-            self.encoded(parts.next().unwrap_or_default())
+            let encoding = parts.next()?;
+            if encoding.eq_ignore_ascii_case(b"base64") {
+                return self.encoded(parts.next().unwrap_or_default());
+            }
+            // The rules write no other encoding.
+            (is_document && !encoding.is_empty()).then_some(HitKind::Envelope)
         })
     }
 

@@ -14,7 +14,7 @@ use std::fmt;
 
 pub(crate) use message::shape;
 pub use texts::MESSAGE_TEXT_BYTES_MAX;
-pub(crate) use texts::{RESULTS, is_coded};
+pub(crate) use texts::{RESULTS, is_coded, spans_of_result};
 pub(crate) use values::{CONTROL_ID, TOKEN_KINDS, UNNAMED_DIGITS_MAX};
 
 use crate::policy::TextMode;

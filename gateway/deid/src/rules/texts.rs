@@ -189,10 +189,19 @@ fn about<'m>(segment: &Segment<'m>) -> &'m [u8] {
 
 /// Whether a text says nothing but a result of the list, a number or a range.
 pub(crate) fn is_coded(text: &str) -> bool {
+    recognise::is_range(text.trim().as_bytes()) || is_result(text)
+}
+
+/// Whether a text says nothing but a result of the list.
+fn is_result(text: &str) -> bool {
     let text = text.trim();
-    let listed =
-        || RESULTS.lines().filter(|line| !line.starts_with('#')).any(|line| line.eq_ignore_ascii_case(text));
-    recognise::is_range(text.as_bytes()) || listed()
+    RESULTS.lines().filter(|line| !line.starts_with('#')).any(|line| line.eq_ignore_ascii_case(text))
+}
+
+/// The places that go of a text that is the whole value of an observation: none, where it is a result of the list and no
+/// word of anybody's whom the record knows. `Axillary` in a note may be a name; where a temperature was taken it is none.
+pub(crate) fn spans_of_result(text: &str, known: &Known) -> Vec<text::Span> {
+    if is_result(text) && !known.holds_any(text) { Vec::new() } else { text::spans(text, known) }
 }
 
 /// Where texts that belong together stand.
@@ -239,11 +248,14 @@ impl<'m> Passage<'m> {
     }
 
     fn read(&mut self, known: &Known, policy: &Compiled, replacements: &Replacements<'_>, texts: &mut Texts) {
-        let Self { place: _, text, values } = std::mem::take(self);
+        let Self { place, text, values } = std::mem::take(self);
         if values.is_empty() {
             return;
         }
-        let spans = spans(&text, known, policy);
+        let is_result =
+            place.is_some_and(|place| (&place.name, place.number) == (b"OBX", 5)) && values.len() == 1;
+        let mut spans = if is_result { spans_of_result(&text, known) } else { text::spans(&text, known) };
+        spans.retain(|span| !span.category.stays_under(policy.text.label));
         for value in values {
             let end = value.start + value.written.text().unwrap_or_default().len();
             let first = spans.partition_point(|span| span.range.end <= value.start);
@@ -271,6 +283,10 @@ mod tests {
 
     #[test]
     fn coded_texts_say_a_result_and_nothing_else() {
+        assert!(spans_of_result("Axillary", &Known::default()).is_empty());
+        let mut known = Known::default();
+        known.person("Axillary", &["Rosa"]);
+        assert_eq!(spans_of_result("Axillary", &known).len(), 1);
         for text in ["Positive", "NOT DETECTED", " 1+ ", "<0.5", "3.5-5.0", "no growth"] {
             assert!(is_coded(text), "{text}");
         }

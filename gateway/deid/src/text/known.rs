@@ -344,6 +344,12 @@ impl Known {
         out
     }
 
+    /// Whether a text holds one of them.
+    pub(crate) fn holds_any(&self, text: &str) -> bool {
+        let plain = Normal::of(text);
+        plain.lower().split(|c: char| !c.is_alphanumeric()).any(|word| !word.is_empty() && self.holds(word))
+    }
+
     /// Whether a word in lower case is one of a name or an address.
     pub(super) fn holds(&self, word: &str) -> bool {
         self.words.contains(word) || self.streets.contains(word) || self.names.contains(&skeleton(word))
