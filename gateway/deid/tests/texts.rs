@@ -513,3 +513,25 @@ fn surrogates_are_derived_and_so_not_for_safe_harbor() {
     assert!(error.to_string().contains("164.514(c)"), "{error}");
     assert!(with("limited-data-set", SURROGATES).needs_keys());
 }
+
+/// A true date in a text would give away by how many days the others were moved.
+#[test]
+fn where_dates_move_those_in_texts_become_tags() {
+    let text =
+        std::fs::read_to_string(format!("{}/policies/limited-data-set.toml", env!("CARGO_MANIFEST_DIR")))
+            .unwrap();
+    let raw = patient("NTE|1|L|Seen on 3/14/2019 with fever.");
+    for (dates, expected) in
+        [("date", "Seen on 3/14/2019 with fever."), ("date-shift", "Seen on [DATE] with fever.")]
+    {
+        let moved = text
+            .replace(" = \"date\"", &format!(" = \"{dates}\""))
+            .replace("dates = \"keep\"", "dates = \"year\"")
+            .replace("\"instant\"", "\"year\"");
+        let policy = Policy::compile("own", &format!("{moved}\n{SCRUB}"), support::now())
+            .unwrap_or_else(|e| panic!("{e}"));
+        let release = release(&policy, &message(raw.as_bytes())).unwrap();
+        let payload = String::from_utf8(release.payload().to_vec()).unwrap();
+        assert!(payload.ends_with(&format!("|{expected}\r")), "{dates}: {payload}");
+    }
+}
