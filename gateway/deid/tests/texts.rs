@@ -535,3 +535,23 @@ fn where_dates_move_those_in_texts_become_tags() {
         assert!(payload.ends_with(&format!("|{expected}\r")), "{dates}: {payload}");
     }
 }
+
+/// Of every element of every resource type but those that hold prose nothing comes with the texts.
+#[test]
+fn letting_texts_through_lets_nothing_else_through() {
+    let policy = with("safe-harbor", &SCRUB.replace("notes", "documents = \"scrub\"\nnotes"));
+    let mut texts = 0;
+    for kind in fhir::definitions::definitions().resources() {
+        let raw = support::fhir::resource(kind).into_bytes().into();
+        let release = release(&policy, &Clinical::Fhir { resource_type: kind, raw })
+            .unwrap_or_else(|held| panic!("{kind}: {held}"));
+        let out = String::from_utf8(release.payload().to_vec()).unwrap();
+        for needle in ["ZQCANARY", "zqcanary", support::fhir::CANARY_BASE64, "5553125567", "1987-03", "15:09"]
+        {
+            assert!(!out.contains(needle), "{kind}: {needle} in {out}");
+        }
+        texts += release.rules().iter().find(|(rule, _)| rule == "text").map_or(0, |(_, count)| *count);
+    }
+    println!("{texts} texts");
+    assert!(texts > 500);
+}
