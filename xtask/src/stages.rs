@@ -104,16 +104,7 @@ impl Stage {
 
     fn run(self) -> Result<()> {
         match self {
-            Self::Setup => {
-                setup::tools(&setup::FOR_TESTS)?;
-                setup::tools(&setup::FOR_PEERS)?;
-                setup::tools(&setup::FOR_FAULTS)?;
-                setup::node(NODE_PEERS)?;
-                setup::node(NODE_FHIR)?;
-                hapi_peers()?;
-                hapi_fhir()?;
-                readers().map(drop)
-            }
+            Self::Setup => set_up(),
             Self::Fmt => shell::run(shell::cargo().args(["fmt", "--all", "--check"])),
             Self::Clippy => {
                 let mut cargo = shell::cargo();
@@ -230,6 +221,18 @@ fn simulation(cargo: &mut Command, names: BTreeSet<String>, seeds: Seeds, second
     cargo.env("WARDGATE_SIM_SECONDS", seconds.to_string());
     // One after the other: each test has its own use for all processors.
     shell::run(cargo.args(["--", "--nocapture", "--test-threads=1"]))
+}
+
+/// Installs what the tests need.
+pub(crate) fn set_up() -> Result<()> {
+    setup::tools(&setup::FOR_TESTS)?;
+    setup::tools(&setup::FOR_PEERS)?;
+    setup::tools(&setup::FOR_FAULTS)?;
+    setup::node(NODE_PEERS)?;
+    setup::node(NODE_FHIR)?;
+    hapi_peers()?;
+    hapi_fhir()?;
+    readers().map(drop)
 }
 
 /// The judges of our FHIR, the slowest of them before all of the corpus.

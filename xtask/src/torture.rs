@@ -66,6 +66,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Programme::Object,
     ];
     let mut failed = Vec::new();
+    // As `cargo xtask test` does, also for one programme on a fresh machine.
+    stages::set_up()?;
     for programme in all.into_iter().filter(|p| args.only.is_none_or(|only| only == *p)) {
         let begun = Instant::now();
         println!("\n=== {programme:?} ===");
