@@ -5,25 +5,31 @@
 
 use zeroize::Zeroizing;
 
+use crate::ff1::Ff1Key;
 use crate::shift::ShiftKey;
 use crate::token::TokenKey;
 
 /// The epoch of today's keys. It stands at the head of every token.
 pub const KEY_EPOCH: u16 = 1;
 /// What keys are for, in the order in which [`DestinationKeys::derive`] asks for them.
-pub const PURPOSES: [&str; 2] = ["tokens", "shift"];
+pub const PURPOSES: [&str; 3] = ["tokens", "shift", "ff1"];
 
 /// What a policy derives values with. Zeroized on drop; `Debug` shows the epoch alone.
 #[derive(Debug, Clone)]
 pub struct DestinationKeys {
     pub(crate) tokens: TokenKey,
     pub(crate) shift: ShiftKey,
+    pub(crate) ff1: Ff1Key,
 }
 
 impl DestinationKeys {
     /// Asks `secret` for a key for each of [`PURPOSES`]; it must be of this destination alone.
     pub fn derive(secret: impl Fn(&str) -> Zeroizing<[u8; 32]>) -> Self {
-        let [tokens, shift] = PURPOSES.map(secret);
-        Self { tokens: TokenKey::new(*tokens, KEY_EPOCH), shift: ShiftKey::new(*shift) }
+        let [tokens, shift, ff1] = PURPOSES.map(secret);
+        Self {
+            tokens: TokenKey::new(*tokens, KEY_EPOCH),
+            shift: ShiftKey::new(*shift),
+            ff1: Ff1Key::new(*ff1),
+        }
     }
 }

@@ -23,8 +23,11 @@ pub(crate) enum Touch {
     Document,
     DocumentUnread,
     ExtraRemoved,
+    Ff1,
+    Ff1Refused,
     IdentifierObservation,
     Listed,
+    Masked,
     Null,
     Number,
     NumberRefused,
@@ -53,7 +56,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 40] = [
+    const ALL: [(Self, &'static str); 43] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -67,8 +70,11 @@ impl Touch {
         (Self::Document, "document"),
         (Self::DocumentUnread, "document-unread"),
         (Self::ExtraRemoved, "extra-removed"),
+        (Self::Ff1, "ff1"),
+        (Self::Ff1Refused, "ff1-refused"),
         (Self::IdentifierObservation, "identifier-observation"),
         (Self::Listed, "listed"),
+        (Self::Masked, "masked"),
         (Self::Null, "null"),
         (Self::Number, "number"),
         (Self::NumberRefused, "number-refused"),

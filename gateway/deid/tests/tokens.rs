@@ -90,3 +90,71 @@ fn authorities_that_are_one_give_one_token() {
     let fhir = released(&policy, &Clinical::Fhir { resource_type: "Patient", raw: Bytes::from(json) }, "ehr");
     assert!(fhir.contains(&base), "{fhir}");
 }
+
+/// An expert's policy with a rule for CX and EI, and masks for names.
+fn expert(rule: &str) -> Policy {
+    let text = include_str!("../policies/expert-determination.toml")
+        .replace("by = \"\"", "by = \"A. Statistician\"")
+        .replace("#on =", "on =")
+        .replace("reference = \"\"", "reference = \"ED-2026-014\"")
+        .replace("#expires =", "expires =")
+        .replace("EI = \"token\"", &format!("EI = \"{rule}\""))
+        .replace(
+            "\"PID-3\" = \"token\"",
+            &format!("\"PID-3\" = \"{rule}\"\n\"PID-5\" = \"mask\"\n\"PID-13\" = \"mask\""),
+        );
+    Policy::compile("research", &text, support::now()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn line(policy: &Policy, cx: &str, ei: &str, feed: &str) -> [String; 2] {
+    let text = format!(
+        "MSH|^~\\&|||||2026||ORM^O01|1|P|2.5\rPID|1||{cx}||Featherstone^Ottoline||||||||(617)555-0143~\rORC|RE|{ei}\r"
+    );
+    let out = released(policy, &message(text.as_bytes()), feed);
+    ["PID", "ORC"].map(|segment| out.split('\r').find(|line| line.starts_with(segment)).unwrap().to_owned())
+}
+
+/// A number of the same form, beside a token of who gave it; what has no such form, or is not ours to tell, goes.
+#[test]
+fn numbers_keep_their_form_and_two_authorities_stay_two() {
+    let policy = expert("ff1");
+    assert!(policy.needs_keys());
+    let cx = |cx: &str, feed: &str| {
+        let [pid, _] = line(&policy, cx, "P1^X", feed);
+        pid.split('|').nth(3).unwrap().split('^').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let base = cx("0044521^^^MERCY^MR", "adt");
+    assert_eq!((base.len(), base[4].as_str(), base[0].len()), (5, "MR", 7), "{base:?}");
+    assert!(
+        base[0] != "0044521" && base[0].bytes().all(|b| b.is_ascii_digit()) && base[3].len() == 27,
+        "{base:?}"
+    );
+    assert_eq!(base, cx("0044521^^^MERCY^MR", "lab"));
+    let other = cx("0044521^^^GRACE^MR", "adt");
+    assert!(base[0] != other[0] && base[3] != other[3]);
+    let [one, two] = ["adt", "lab"].map(|feed| cx("0044521^^^^MR", feed));
+    assert!(one[0] != two[0] && one[3] != two[3], "a number without an authority is its feed's");
+    for gone in ["44521^^^MERCY^MR", "19620210^^^MERCY^MR", "123-45-6789^^^SSA^SS"] {
+        assert_eq!(cx(gone, "adt"), [""], "{gone}");
+    }
+    let [_, orc] = line(&policy, "1", "PLC-00071^EHR", "adt");
+    let ei: Vec<&str> = orc.split('|').nth(2).unwrap().split('^').collect();
+    assert!(
+        ei.len() == 2 && ei[0].len() == 9 && ei[0].as_bytes()[3] == b'-' && ei[0] != "PLC-00071",
+        "{ei:?}"
+    );
+}
+
+/// A mask tells that there was something, whatever its length; of a long number its last four characters at most.
+#[test]
+fn masks_tell_that_there_was_something() {
+    let policy = expert("mask-but-4");
+    let [pid, orc] = line(
+        &policy,
+        "0044521^^^MERCY^MR~MRN-0044521^^^MERCY^MR~123-45-6789^^^SSA^SS",
+        "PLC-00071^EHR",
+        "adt",
+    );
+    assert_eq!(pid, "PID|1||XXXX^^^^MR~XXXX4521^^^^MR||XXXX||||||||XXXX");
+    assert_eq!(orc, "ORC|RE|XXXX0071");
+}

@@ -7,7 +7,13 @@ use crate::tables::{SegmentName, Slot, TABLES};
 /// Why a rule may not stand under a label; `None` where it may.
 pub(super) const fn forbids(label: Label, rule: Rule) -> Option<&'static str> {
     match (label, rule) {
-        (Label::SafeHarbor, Rule::Token) => Some(DERIVED),
+        (Label::SafeHarbor, Rule::Token | Rule::Ff1) => Some(DERIVED),
+        (Label::SafeHarbor | Label::LimitedDataSet, Rule::MaskBut4) => Some(
+            "the last characters of a number are part of an identifier that must go (45 CFR 164.514(b)(2)(i), (e)(2))",
+        ),
+        (Label::Treatment, Rule::Ff1) => {
+            Some("a number of the same form may be another patient's, and nobody may be treated by it")
+        }
         (Label::SafeHarbor, Rule::Date) => {
             Some("safe-harbor keeps no element of a date but the year (45 CFR 164.514(b)(2)(i)(C))")
         }
@@ -34,11 +40,12 @@ pub(super) const fn instead_of(label: Label, rule: Rule) -> &'static str {
             "write \"year\"; a shift is for the label `expert-determination`, or for `limited-data-set`, which stays \
              protected health information and needs a data use agreement"
         }
-        (Label::SafeHarbor, Rule::Token) => {
+        (Label::SafeHarbor, Rule::Token | Rule::Ff1) => {
             "write \"remove\"; keyed tokens are for the label `expert-determination`, or for `limited-data-set`, which \
              stays protected health information and needs a data use agreement"
         }
         (_, Rule::DateShift) => "write \"date\"",
+        (_, Rule::MaskBut4) => "write \"mask\", or take the label `expert-determination`",
         (_, Rule::Date) => "write \"year\"",
         (_, Rule::CityStateZip) => "write \"state-zip3\"",
         _ => "write \"remove\"",

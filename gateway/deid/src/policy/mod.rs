@@ -11,6 +11,7 @@ mod error;
 mod fhir;
 mod floor;
 mod release;
+mod schema;
 mod section;
 mod text;
 
@@ -23,6 +24,7 @@ use model::{PolicyRef, Timestamp};
 pub(crate) use determination::Determination;
 pub use error::{CompileError, Mistake};
 pub(crate) use fhir::{FhirAddress, FhirDate, FhirRules};
+pub use schema::policy_schema;
 pub(crate) use text::{ScrubbedText, TextMode, TextRules};
 
 use crate::Context;
@@ -38,7 +40,7 @@ pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// The policies that need no file.
 pub const BUILTIN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
-const RULES_VERSION: u32 = 7;
+const RULES_VERSION: u32 = 8;
 
 /// What a policy claims to be. It decides which rules the policy may use and what the gate looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,9 +125,10 @@ impl Policy {
     /// Whether it derives values with keys: then [`crate::Context::keys`] must be given, or everything is held.
     pub fn needs_keys(&self) -> bool {
         let compiled = &self.compiled;
+        let of_types = compiled.types.iter().copied();
+        let of_fields = compiled.segments.values().flatten().map(|field| field.rule);
         compiled.shifts_dates
-            || compiled.types.contains(&Rule::Token)
-            || compiled.segments.values().flatten().any(|f| f.rule == Rule::Token)
+            || of_types.chain(of_fields).any(|rule| matches!(rule, Rule::Token | Rule::Ff1))
             || compiled.envelope.control_id == TextRule::Token
             || compiled.text.surrogates
             || compiled.observations.device == TextRule::Token

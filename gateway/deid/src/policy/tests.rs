@@ -56,9 +56,9 @@ fn the_hash_names_what_the_policy_does() {
 
 #[test]
 fn safe_harbor_derives_nothing_from_the_person() {
-    for rule in ["token", "date-shift", "date", "city-state-zip"] {
+    for rule in ["token", "ff1", "mask-but-4", "date-shift", "date", "city-state-zip"] {
         let place = match rule {
-            "token" => "CX",
+            "token" | "ff1" | "mask-but-4" => "CX",
             "city-state-zip" => "XAD",
             _ => "DTM",
         };
@@ -79,6 +79,10 @@ fn errors_say_where_and_what_to_write() {
     let cases = [
         ("a derived token", sh("[types]\nCX = \"token\"")),
         ("a shifted date", sh("[types]\nDTM = \"date-shift\"")),
+        ("an enciphered number", sh("[types]\nCX = \"ff1\"")),
+        ("an enciphered number for treatment", text("treatment", "[types]\nEI = \"ff1\"")),
+        ("the end of a number", text("limited-data-set", "[types]\nEI = \"mask-but-4\"")),
+        ("a masked date", sh("[types]\nDTM = \"mask\"")),
         ("a shifted date for treatment", text("treatment", "[types]\nDTM = \"date-shift\"")),
         (
             "true dates beside shifted ones",

@@ -98,9 +98,9 @@ pub(super) fn rules(section: &Section<'_, '_>, label: Option<Label>) -> TextRule
         |_| unread,
         &format!("write acknowledged = \"{ACKNOWLEDGED}\""),
     );
-    let surrogates = scrubs
-        && section.has("replace_by")
-        && section.choice("replace_by", &[("tag", false), ("surrogate", true)]) == Some(true);
+    let surrogates = section.has("replace_by")
+        && section.choice("replace_by", &[("tag", false), ("surrogate", true)]) == Some(true)
+        && scrubs;
     let derived = |label| floor::forbids(label, Rule::Token).filter(|_| surrogates);
     section.allowed("replace_by", label, derived, "write \"tag\"");
     // What is scrubbed for treatment is scrubbed of everything.

@@ -9,7 +9,6 @@ use super::meaning::{Meaning, Observation};
 use super::texts::{self, Texts};
 use super::values::{Level, NULL};
 use super::{Rule, unbound};
-use crate::Context;
 use crate::dates;
 use crate::patient::Namespace;
 use crate::policy::{Compiled, Field, ScrubbedText, TextMode};
@@ -17,7 +16,7 @@ use crate::release::{Held, HeldWhy};
 use crate::shift::{Shift, ShiftKey};
 use crate::tables::{SegmentName, TABLES};
 use crate::tally::{Tally, Touch};
-use crate::token::TokenKey;
+use crate::{Context, DestinationKeys};
 
 /// MSH-18 (table 0211), and what it says of a release that was decoded from something else.
 const CHARSET_FIELD: usize = 18;
@@ -55,7 +54,7 @@ pub(crate) fn shape(
         shift: None,
         delimiters: message.delimiters(),
         transcoded: message.charset().is_some_and(|c| !matches!(c, Charset::Ascii | Charset::Utf8)),
-        tokens: context.tokens(),
+        keys: context.keys,
         seq: context.seq,
         reference_year,
         out: Vec::with_capacity(message.bytes().len() / 2),
@@ -67,13 +66,13 @@ pub(crate) fn shape(
         texts: (scrubbed == ScrubbedText::Passes)
             .then(|| Texts::of(message, policy, reference_year, context.tokens())),
         message_type: None,
-        token_key_missing: false,
+        keys_missing: false,
     };
     for (number, segment) in message.segments().enumerate() {
         walk.shift = shifts.get(number).copied().flatten();
         walk.at_segment(&segment);
     }
-    if walk.token_key_missing {
+    if walk.keys_missing {
         return Err(Held::new(HeldWhy::KeysMissing));
     }
     Ok(Shaped { payload: walk.out, message_type: walk.message_type, tally: walk.tally })
@@ -108,7 +107,7 @@ pub(super) struct Walk<'p, 'm> {
     pub(super) delimiters: Delimiters,
     /// What goes out is UTF-8 and what came in was not: MSH-18 says so.
     transcoded: bool,
-    pub(super) tokens: Option<&'p TokenKey>,
+    pub(super) keys: Option<&'p DestinationKeys>,
     seq: u64,
     pub(super) reference_year: u16,
     pub(super) out: Vec<u8>,
@@ -122,7 +121,7 @@ pub(super) struct Walk<'p, 'm> {
     /// None where scrubbed texts are withheld.
     texts: Option<Texts>,
     message_type: Option<String>,
-    pub(super) token_key_missing: bool,
+    pub(super) keys_missing: bool,
 }
 
 impl<'m> Walk<'_, 'm> {

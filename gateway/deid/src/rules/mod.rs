@@ -6,6 +6,7 @@
 
 pub(crate) mod meaning;
 mod message;
+mod pseudonyms;
 pub(crate) mod recognise;
 mod texts;
 mod values;
@@ -13,9 +14,10 @@ mod values;
 use std::fmt;
 
 pub(crate) use message::shape;
+pub(crate) use pseudonyms::{CONTROL_ID, TOKEN_KINDS};
 pub use texts::MESSAGE_TEXT_BYTES_MAX;
 pub(crate) use texts::{RESULTS, is_coded, spans_of_result};
-pub(crate) use values::{CONTROL_ID, TOKEN_KINDS, UNNAMED_DIGITS_MAX};
+pub(crate) use values::UNNAMED_DIGITS_MAX;
 
 use crate::policy::TextMode;
 use crate::tables::{Binding, SegmentName, Slot, TABLES, TypeId};
@@ -47,8 +49,14 @@ pub(crate) enum Rule {
     StateZip3,
     /// City, state, postal code, country.
     CityStateZip,
-    /// A keyed token; see [`crate::TokenKey`].
+    /// A keyed token; see [`crate::DestinationKeys`].
     Token,
+    /// A number of the same form, enciphered ([`crate::ff1`]).
+    Ff1,
+    /// That there was a value.
+    Mask,
+    /// That there was a number, and its last four characters where it is long enough.
+    MaskBut4,
     /// MSH-10: the record's place in the stream.
     Sequence,
     /// OBX-4: numbers of up to four digits with points between them.
@@ -65,7 +73,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// The rules that a policy can name.
-    pub(crate) const NAMED: [(&'static str, Self); 14] = [
+    pub(crate) const NAMED: [(&'static str, Self); 17] = [
         ("remove", Self::Remove),
         ("parts", Self::Parts),
         ("code", Self::Code),
@@ -76,6 +84,9 @@ impl Rule {
         ("state-zip3", Self::StateZip3),
         ("city-state-zip", Self::CityStateZip),
         ("token", Self::Token),
+        ("ff1", Self::Ff1),
+        ("mask", Self::Mask),
+        ("mask-but-4", Self::MaskBut4),
         ("sequence", Self::Sequence),
         ("sub-id", Self::SubId),
         ("range", Self::Range),
@@ -100,7 +111,22 @@ impl Rule {
             Self::Year => matches!(data_type.name, "DT" | "DTM"),
             Self::Date | Self::DateShift => matches!(data_type.name, "DT" | "DTM" | "TM"),
             Self::StateZip3 | Self::CityStateZip => matches!(data_type.name, "XAD" | "AD"),
-            Self::Token => matches!(data_type.name, "CX" | "EI"),
+            Self::Token | Self::Ff1 | Self::MaskBut4 => matches!(data_type.name, "CX" | "EI"),
+            Self::Mask => matches!(
+                data_type.name,
+                "ST" | "TX"
+                    | "FT"
+                    | "CX"
+                    | "EI"
+                    | "XPN"
+                    | "PN"
+                    | "XCN"
+                    | "CN"
+                    | "CNN"
+                    | "PPN"
+                    | "XTN"
+                    | "XON"
+            ),
             Self::Sequence | Self::SubId | Self::Range | Self::ByValueType | Self::Listed | Self::Text(_) => {
                 false
             }
@@ -132,6 +158,8 @@ impl Rule {
             Self::Date | Self::DateShift => "it fits DT, DTM and TM; TS and DR take \"parts\"",
             Self::StateZip3 | Self::CityStateZip => "it fits XAD and AD",
             Self::Token => "it fits CX, EI and MSH-10",
+            Self::Ff1 | Self::MaskBut4 => "it fits CX and EI",
+            Self::Mask => "it fits ST, TX, FT, CX, EI, XPN, PN, XCN, CN, CNN, PPN, XTN and XON",
             Self::Sequence => "it fits MSH-10, FHS-11 and BHS-11",
             Self::SubId => "it fits OBX-4",
             Self::Range => "it fits OBX-7",

@@ -27,13 +27,6 @@ const GROUP_DIGITS_MAX: usize = 2;
 pub(crate) const UNNAMED_DIGITS_MAX: usize = 5;
 /// Most digits of the two numbers of an SN together, counted so: fewer than a social security number has.
 const PAIR_DIGITS_MAX: usize = 7;
-/// Kinds of number (HL7 table 0203) that become tokens: of the patient and the stay, given by whoever treats.
-/// Not those of states, insurers and employers.
-pub(crate) const TOKEN_KINDS: [&[u8]; 16] = [
-    b"", b"MR", b"MRT", b"MS", b"PI", b"PT", b"PE", b"AN", b"ANON", b"ANC", b"AND", b"ANT", b"VN", b"U",
-    b"EPI", b"PATID",
-];
-
 /// Where a value stands, and so what it is cut by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Level {
@@ -43,7 +36,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    const fn below(self) -> Self {
+    pub(super) const fn below(self) -> Self {
         match self {
             Self::Repetition => Self::Component,
             Self::Component | Self::Subcomponent => Self::Subcomponent,
@@ -96,6 +89,9 @@ impl Walk<'_, '_> {
             Rule::StateZip3 => self.address(raw, level, false),
             Rule::CityStateZip => self.address(raw, level, true),
             Rule::Token => self.token(data_type, raw, level),
+            Rule::Ff1 => self.format_preserved(data_type, raw, level),
+            Rule::Mask => self.mask(raw, level),
+            Rule::MaskBut4 => self.mask_but_4(data_type, raw, level),
             Rule::SubId => self.sub_id(raw, level),
             Rule::Range => {
                 let range = self.only_value(raw, level);
@@ -111,7 +107,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    const fn separator(&self, level: Level) -> Option<u8> {
+    pub(super) const fn separator(&self, level: Level) -> Option<u8> {
         match level {
             Level::Repetition => Some(self.delimiters.component()),
             Level::Component => self.delimiters.subcomponent(),
@@ -466,44 +462,7 @@ impl Walk<'_, '_> {
             }),
         );
     }
-
-    /// CX: id, check digit, scheme, assigning authority, kind. EI: id, authority. A control id is its own
-    /// text.
-    fn token(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
-        let name = TABLES.data_type(data_type).map_or("", |t| t.name);
-        let inner = self.separator(level.below());
-        let piece = |n: usize| cut(raw, self.separator(level)).nth(n).unwrap_or_default();
-        let text = |value: Option<&[u8]>| unescape(value.unwrap_or_default(), &self.delimiters).into_owned();
-        let part = |n: usize| text(cut(piece(n), inner).find(|v| !v.is_empty()));
-        let of_authority = |n: usize| text(cut(piece(3), inner).nth(n));
-        let (id, authority, kind) = match name {
-            "CX" => {
-                let [namespace, universal, kind] = [0, 1, 2].map(of_authority);
-                (part(0), self.namespace.of_hd(&namespace, &universal, &kind), part(4))
-            }
-            "EI" => (part(0), self.namespace.of_hd(&part(1), &part(2), &part(3)), b"EI".to_vec()),
-            _ => (part(0), self.namespace.authority(&[]), CONTROL_ID.to_vec()),
-        };
-        let personal = name == "CX" && !TOKEN_KINDS.contains(&kind.to_ascii_uppercase().as_slice());
-        if id.trim_ascii().is_empty() || personal {
-            return self.refuse(raw, Touch::Removed);
-        }
-        let Some(key) = self.tokens else {
-            self.token_key_missing = true;
-            return;
-        };
-        let token = key.token(&id, &authority, &kind);
-        self.keep(&token, Touch::Token);
-        let kinds = TABLES.table("0203").unwrap_or(Binding::None);
-        if name == "CX" && level == Level::Repetition && TABLES.lists(kinds, &kind) {
-            self.out.extend_from_slice(&[self.delimiters.component(); 4]);
-            self.out.extend_from_slice(&kind);
-        }
-    }
 }
-
-/// The kind of number that a token of a control id is made with.
-pub(crate) const CONTROL_ID: &[u8] = b"control-id";
 
 enum Part {
     Code,
