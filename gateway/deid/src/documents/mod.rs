@@ -90,7 +90,7 @@ fn nested(
         rtf::text(begins)?
     } else {
         let text = decoded(bytes, declared)?;
-        if text.trim_start().starts_with('<') {
+        if is_markup(&text) {
             cda::text(&text, known, year, deep)?
         } else if declared.is_plain() && !text.contains(is_binary) {
             text
@@ -99,6 +99,13 @@ fn nested(
         }
     };
     if text.len() > DOCUMENT_TEXT_BYTES_MAX { Err(Unread::Limit) } else { Ok(text) }
+}
+
+/// Whether a text begins with a tag, a declaration or a comment; `<5 mmol/L` is none.
+fn is_markup(text: &str) -> bool {
+    let mut begins = text.trim_start().chars();
+    begins.next() == Some('<')
+        && begins.next().is_none_or(|c| c.is_alphabetic() || matches!(c, '?' | '!' | '/' | '_'))
 }
 
 /// What stands in no text: so begin PDFs, images and archives, or so they go on.
