@@ -38,6 +38,7 @@ mod patient;
 mod policy;
 mod release;
 pub mod rules;
+mod sensitive;
 mod shift;
 mod tables;
 mod tally;

@@ -96,6 +96,9 @@ pub enum HeldWhy {
     /// The determination that the policy rests on had expired when the record arrived.
     #[error("the policy's expert determination had expired when the record arrived")]
     DeterminationExpired,
+    /// A code of the record is of a category that the policy holds.
+    #[error("a code is of a sensitive category that the policy holds")]
+    Sensitive,
     /// The policy has no rules for FHIR, and what is not listed is denied.
     #[error("the policy has no section [fhir], so nothing of FHIR may go")]
     FhirWithoutRules,
@@ -117,6 +120,7 @@ impl HeldWhy {
             Self::Gate(hit) => hit.kind.as_str(),
             Self::KeysMissing => "keys-missing",
             Self::DeterminationExpired => "determination-expired",
+            Self::Sensitive => "sensitive",
             Self::FhirWithoutRules => "fhir-without-rules",
             Self::RequestUntold => "request-untold",
             Self::NotAResource => "not-a-resource",

@@ -40,6 +40,12 @@ pub(crate) enum Touch {
     Removed,
     Request,
     SegmentRemoved,
+    SensitiveHiv,
+    SensitiveMentalHealth,
+    SensitiveReproductive,
+    SensitiveSexuallyTransmitted,
+    SensitiveSubstanceUse,
+    SensitiveViolence,
     Sequence,
     State,
     SubId,
@@ -56,7 +62,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 43] = [
+    const ALL: [(Self, &'static str); 49] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -87,6 +93,12 @@ impl Touch {
         (Self::Removed, "removed"),
         (Self::Request, "request"),
         (Self::SegmentRemoved, "segment-removed"),
+        (Self::SensitiveHiv, "sensitive-hiv"),
+        (Self::SensitiveMentalHealth, "sensitive-mental-health"),
+        (Self::SensitiveReproductive, "sensitive-reproductive"),
+        (Self::SensitiveSexuallyTransmitted, "sensitive-sexually-transmitted"),
+        (Self::SensitiveSubstanceUse, "sensitive-substance-use"),
+        (Self::SensitiveViolence, "sensitive-violence"),
         (Self::Sequence, "sequence"),
         (Self::State, "state"),
         (Self::SubId, "sub-id"),

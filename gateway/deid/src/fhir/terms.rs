@@ -59,6 +59,11 @@ static LISTED: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::ne
     lines.filter_map(|line| line.split_once(' ')).map(|(s, codes)| (s, codes.split(' ').collect())).collect()
 });
 
+/// The coding system of this address.
+pub(crate) fn system(address: &str) -> Option<System> {
+    BY_ADDRESS.get(address).copied()
+}
+
 /// Whether somebody vouches for the code, so that it may pass.
 pub(super) fn vouches(policy: &Compiled, system: &str, code: &str) -> bool {
     if system.is_empty() || code.is_empty() {

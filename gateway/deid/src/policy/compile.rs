@@ -22,6 +22,8 @@
 //! over_89 = "cap"                   # or "keep"
 //! [fhir]                            # see [`fhir`]; without this section FHIR is held
 //! [text]                            # see [`text`]; without this section free text is removed
+//! [sensitive]                       # by category of codes; see [`crate::sensitive`]
+//! substance-use = "hold"            # pass, tag, hold
 //! [envelope]
 //! received_at = "year"              # remove, year, instant
 //! peer = "remove"                   # remove, token (control_id alone), keep
@@ -43,17 +45,19 @@ use super::error::{Source, did_you_mean};
 use super::section::Section;
 use super::text::{self, TextMode, TextRules};
 use super::{
-    CompileError, Compiled, EnvelopeRules, Field, Label, ObservationRules, POLICY_BYTES_MAX, fhir, floor,
+    CompileError, Compiled, EnvelopeRules, Field, Label, ObservationRules, POLICY_BYTES_MAX, Sensitivity,
+    fhir, floor,
 };
 use crate::codes::System;
 use crate::patient::Authorities;
 use crate::rules::Rule;
+use crate::sensitive::Category;
 use crate::tables::{SegmentName, Slot, TABLES};
 
 /// The version of the language that is spoken here.
 pub(super) const LANGUAGE: &str = "1";
 /// The sections and keys of a policy.
-pub(super) const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 15] = [
     "language",
     "label",
     "determination",
@@ -66,6 +70,7 @@ pub(super) const KEYS: [&str; 14] = [
     "ages",
     "fhir",
     "text",
+    "sensitive",
     "envelope",
     "observations",
 ];
@@ -137,6 +142,7 @@ fn table(name: &str, written: &str, source: &Source<'_>, now: Timestamp) -> Opti
     let told = |label| (label == Label::SafeHarbor && capped == Some(false)).then_some(told);
     ages.allowed("over_89", label, told, "write \"cap\"");
     let fhir = fhir::rules(&root.section("fhir"), label);
+    let sensitive = sensitive(&root.section("sensitive"));
     let envelope = envelope(&root.section("envelope"), label);
     let observations = observations(&root.section("observations"), label);
     let shifts_dates = shifts_dates(&root);
@@ -156,6 +162,7 @@ fn table(name: &str, written: &str, source: &Source<'_>, now: Timestamp) -> Opti
         ages_capped: capped?,
         fhir: fhir?,
         text,
+        sensitive,
         envelope: envelope?,
         observations: observations?,
         shifts_dates,
@@ -315,6 +322,14 @@ fn authorities(section: &Section<'_, '_>) -> Authorities {
         }
     }
     authorities
+}
+
+/// What becomes of records whose codes are of a sensitive category.
+fn sensitive(section: &Section<'_, '_>) -> BTreeMap<Category, Sensitivity> {
+    section.only(&Category::ALL.map(|(name, ..)| name));
+    let all = [("pass", None), ("tag", Some(Sensitivity::Tag)), ("hold", Some(Sensitivity::Hold))];
+    let said = Category::ALL.iter().filter(|(name, ..)| section.has(name));
+    said.filter_map(|(name, category, _)| Some((*category, section.choice(name, &all)??))).collect()
 }
 
 fn envelope(section: &Section<'_, '_>, label: Option<Label>) -> Option<EnvelopeRules> {

@@ -33,6 +33,7 @@ use crate::fhir::{EXTENSIONS, terms};
 use crate::gate;
 use crate::patient::{Authorities, Namespace};
 use crate::rules::{self, Rule};
+use crate::sensitive::{self, Category};
 use crate::tables::{SOURCES, SegmentName, Slot, TABLES, TypeId};
 
 /// Longest policy file, in bytes.
@@ -163,6 +164,8 @@ pub(crate) struct Compiled {
     pub(crate) ages_capped: bool,
     /// What becomes of FHIR; without it, it is held.
     pub(crate) fhir: Option<FhirRules>,
+    /// What becomes of records with sensitive codes; what is not in it passes.
+    pub(crate) sensitive: BTreeMap<Category, Sensitivity>,
     /// What becomes of free text.
     pub(crate) text: TextRules,
     pub(crate) envelope: EnvelopeRules,
@@ -186,6 +189,14 @@ pub(crate) enum TextRule {
     Remove,
     Token,
     Keep,
+}
+
+/// What becomes of a record with a sensitive code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sensitivity {
+    /// It goes, and its receipt says so.
+    Tag,
+    Hold,
 }
 
 /// What becomes of a time beside the payload.
@@ -270,6 +281,7 @@ fn hash(label: Label, compiled: &Compiled) -> String {
         ages_capped,
         fhir,
         text,
+        sensitive,
         envelope,
         observations,
         shifts_dates: _,
@@ -278,10 +290,10 @@ fn hash(label: Label, compiled: &Compiled) -> String {
     let segments: BTreeMap<_, _> = segments.iter().collect();
     let form = format!(
         "{RULES_VERSION} {label} {verbatim} {types:?} {segments:?} {listed:?} {systems:?} {local_codes:?} \
-         {authorities:?} {ages_capped} {fhir:?} {text:?} {envelope:?} {observations:?} {determination:?}"
+         {authorities:?} {ages_capped} {fhir:?} {text:?} {sensitive:?} {envelope:?} {observations:?} {determination:?}"
     );
     let extensions = EXTENSIONS.join(" ");
-    let further = [terms::SOURCE, extensions.as_str(), rules::RESULTS];
+    let further = [terms::SOURCE, extensions.as_str(), rules::RESULTS, sensitive::SOURCE];
     for part in std::iter::once(form.as_str()).chain(SOURCES).chain(further) {
         sha.update(&(part.len() as u64).to_be_bytes());
         sha.update(part.as_bytes());

@@ -7,7 +7,7 @@ use crate::envelope::{self, Shape};
 use crate::explain::{self, Explained, Step};
 use crate::release::{Held, HeldWhy, Release};
 use crate::tally::{Tally, Touch};
-use crate::{Clinical, Context, fhir, gate, observations, rules};
+use crate::{Clinical, Context, fhir, gate, observations, rules, sensitive};
 
 impl Policy {
     /// Shapes a record by this policy and reads the result again through the [`gate`]; what passes both is a
@@ -66,6 +66,7 @@ impl Policy {
         {
             return Err(Held::new(HeldWhy::DeterminationExpired));
         }
+        sensitive::look(clinical, &self.compiled, &mut tally)?;
         let shape = match clinical {
             Clinical::Hl7(message) if self.compiled.verbatim => {
                 unchanged(&mut tally, message.payload());

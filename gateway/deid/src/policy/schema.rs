@@ -8,6 +8,7 @@ use super::text::ACKNOWLEDGED;
 use super::{Label, floor};
 use crate::codes::System;
 use crate::rules::Rule;
+use crate::sensitive::Category;
 use crate::tables::{TABLES, TypeId};
 
 /// A field of HL7 v2, as in `PID-3`.
@@ -91,6 +92,11 @@ pub fn policy_schema() -> Value {
                 ],
                 &[],
                 "What becomes of free text; without this section it is removed.",
+            ),
+            "sensitive": section(
+                &Category::ALL.map(|(name, ..)| (name, one_of(&["pass", "tag", "hold"]))),
+                &[],
+                "What becomes of records whose codes are of a sensitive category.",
             ),
             "envelope": section(
                 &[
