@@ -173,7 +173,7 @@ impl Fuzzer {
 
     fn program(&self) -> Command {
         let mut program = Command::new(&self.program);
-        let fhir = self.program.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"fhir"));
+        let fhir = self.program.file_name().is_some_and(|name| name.to_string_lossy().contains("fhir"));
         let (bytes, words) = if fhir { (FHIR_BYTES_MAX, "fhir.dict") } else { (INPUT_BYTES_MAX, "hl7.dict") };
         program.arg(format!("-max_len={bytes}"));
         program.arg(format!("-timeout={TIMEOUT_S}"));

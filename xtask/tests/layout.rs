@@ -114,7 +114,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "wardgate-landing",
         ],
     ),
-    ("wardgate-bench", &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-spool"]),
+    (
+        "wardgate-bench",
+        &["wardgate-model", "wardgate-hl7", "wardgate-fhir", "wardgate-deid", "wardgate-spool"],
+    ),
     ("xtask", &[]),
 ];
 

@@ -4,9 +4,9 @@
 //! digit included where there is one; so a name, a number of the patient or a sentence in a code's place does
 //! not. Sources: HL7 table 0396 and the systems' own manuals.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use crate::fnv::Map;
 use crate::tables::TABLES;
 use crate::units;
 
@@ -126,8 +126,11 @@ const SYSTEMS: [(&str, System, &[&str]); 21] = [
     ("HL7", System::Hl7Table, &[]),
 ];
 
+/// Longest of the names that senders use.
+const ALIAS_BYTES_MAX: usize = 40;
+
 /// Systems by what senders call them.
-static ALIASES: LazyLock<HashMap<&'static [u8], System>> = LazyLock::new(|| {
+static ALIASES: LazyLock<Map<&'static [u8], System>> = LazyLock::new(|| {
     let aliases = |(_, system, names): &(_, System, &'static [&'static str])| {
         let system = *system;
         names.iter().map(move |name| (name.as_bytes(), system))
@@ -158,7 +161,10 @@ impl System {
             return Some(Self::Hl7Table);
         }
         let known = |sent: &[u8]| ALIASES.get(sent).copied();
-        known(sent).or_else(|| known(&sent.to_ascii_uppercase()))
+        known(sent).or_else(|| {
+            let is_lower = sent.len() <= ALIAS_BYTES_MAX && sent.iter().any(u8::is_ascii_lowercase);
+            is_lower.then(|| known(&sent.to_ascii_uppercase())).flatten()
+        })
     }
 
     /// Whether the code has the syntax of this system. `sent` is the system's name as it was sent.
@@ -429,6 +435,12 @@ mod tests {
             code[7] = wrong;
             assert_eq!(is_sctid(&code), wrong == b'6', "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_alias_is_longer_than_any_may_be() {
+        assert!(ALIASES.keys().all(|alias| alias.len() <= ALIAS_BYTES_MAX));
+        assert_eq!(System::of(b" snomed ct "), Some(System::SnomedCt));
     }
 
     #[test]

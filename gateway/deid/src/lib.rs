@@ -30,6 +30,8 @@ mod explain;
 mod ff1;
 mod fhir;
 mod filter;
+mod fnv;
+pub mod fuzz;
 pub mod gate;
 mod geography;
 mod keys;

@@ -3,8 +3,9 @@
 //! The files are part of the program: a test reads every line, and a line that cannot be read denies what it
 //! would have described. Formats are described at the head of each file.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
+
+use crate::fnv::{Map, Set};
 
 /// The text of the tables, in the order in which they enter the hash of a policy.
 pub(crate) const SOURCES: [&str; 6] = [
@@ -60,9 +61,9 @@ pub(crate) type SegmentName = [u8; 3];
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) types: Vec<DataType>,
-    pub(crate) segments: HashMap<SegmentName, Vec<Slot>>,
-    tables: Vec<HashSet<&'static [u8]>>,
-    table_names: HashMap<&'static str, u16>,
+    pub(crate) segments: Map<SegmentName, Vec<Slot>>,
+    tables: Vec<Set<&'static [u8]>>,
+    table_names: Map<&'static str, u16>,
 }
 
 /// The tables of the standard.
@@ -73,9 +74,9 @@ impl Tables {
         let [segments, types, tables, ..] = SOURCES;
         let mut all = Self {
             types: PRIMITIVES.iter().map(|name| DataType { name, components: Vec::new() }).collect(),
-            segments: HashMap::new(),
+            segments: Map::default(),
             tables: Vec::new(),
-            table_names: HashMap::new(),
+            table_names: Map::default(),
         };
         for (name, values) in entries(tables) {
             let index = all.tables.len() as u16;
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn names_are_unique() {
         for source in SOURCES {
-            let mut seen = HashSet::new();
+            let mut seen = Set::default();
             for (name, _) in entries(source) {
                 assert!(seen.insert(name), "{name} twice");
             }

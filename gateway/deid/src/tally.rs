@@ -131,6 +131,7 @@ impl Default for Tally {
 }
 
 impl Tally {
+    #[inline]
     pub(crate) fn count(&mut self, touch: Touch) {
         if let Some(count) = self.counts.get_mut(touch as usize) {
             *count = count.saturating_add(1);
@@ -150,6 +151,7 @@ impl Tally {
     }
 
     /// Goes to a place; see [`Trace::enter`].
+    #[inline]
     pub(crate) fn enter(&mut self, step: fmt::Arguments<'_>, before: &[u8]) {
         if let Some(trace) = &mut self.trace {
             trace.enter(step, before);
@@ -157,6 +159,7 @@ impl Tally {
     }
 
     /// Leaves it.
+    #[inline]
     pub(crate) fn leave(&mut self, after: &[u8]) {
         if let Some(trace) = &mut self.trace {
             trace.leave(after);

@@ -1,8 +1,8 @@
 //! Units of measure: recognised word by word, so that a name in their place is not one.
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
+use crate::fnv::Set;
 use crate::tables::{SOURCES, entries};
 
 /// Longest unit that passes, in bytes.
@@ -14,9 +14,9 @@ const UNIT_NUMBER_DIGITS_MAX: usize = 4;
 const PREFIXES: [&str; 19] =
     ["", "y", "z", "e", "p", "t", "g", "m", "k", "h", "da", "d", "c", "u", "µ", "n", "f", "a", "mc"];
 
-static WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+static WORDS: LazyLock<Set<String>> = LazyLock::new(|| {
     let [_, _, _, units, ..] = SOURCES;
-    let mut words = HashSet::new();
+    let mut words = Set::default();
     for (name, atoms) in entries(units) {
         let prefixes = if name == "metric" { PREFIXES.as_slice() } else { &[""] };
         for atom in atoms {

@@ -14,6 +14,7 @@
 //! Rates of all rounds are printed as one JSON object; xtask makes medians and spreads of them.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for a terminal")]
 
+mod deid;
 #[cfg(feature = "stores")]
 mod stores;
 mod to_fhir;
@@ -54,17 +55,25 @@ fn run(args: impl Iterator<Item = String>) -> Result<Value, String> {
         _ => {}
     }
     let fhir = args.next_if(|first| first == "fhir").is_some();
+    let deid = args.next_if(|first| first == "deid").is_some();
     let mut number =
         |name| args.next().and_then(|a| a.parse::<u32>().ok()).ok_or(format!("{name} is a number"));
     let rounds = number("ROUNDS")? as usize;
     let run_ms = u64::from(number("RUN_MS")?);
-    let mut read = Vec::new();
+    let (mut read, mut bundles) = (Vec::new(), Vec::new());
     for file in args {
         let bytes = std::fs::read(&file).map_err(|e| format!("{file}: {e}"))?;
+        if deid && file.ends_with(".json") {
+            bundles.push(Bytes::from(bytes));
+            continue;
+        }
         read.extend(hl7::split(&bytes).map(one_kind_of_line_end));
     }
     if fhir {
         return to_fhir::run(&read, rounds, run_ms);
+    }
+    if deid {
+        return self::deid::run(&read, bundles, rounds, run_ms);
     }
     let found = read.len();
     let messages = agreed(read)?;

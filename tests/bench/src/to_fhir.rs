@@ -9,7 +9,7 @@ use fhir::v2::{Context, Converter, Keyed};
 use serde_json::{Value, json};
 
 /// The zone and names do not matter to the work.
-const CONTEXT: Context<'static> = Context {
+pub(crate) const CONTEXT: Context<'static> = Context {
     gateway: "bench",
     record: "clinical-1-1",
     recorded_at: model::Timestamp::from_micros(1_700_000_000_000_000),

@@ -13,9 +13,11 @@
 //! `--only parse` measures how fast messages are read, beside three other crates; see [`parse`]. `--only
 //! fhir` measures how fast they become FHIR, `--only out` how fast they go on to another receiver; see [`out`].
 //! `--only spool` measures the log beside other stores, see [`spool`], and `--only recovery` how fast it opens,
-//! `--only search` how fast it is searched. `--only deid-text` counts what the scrubbing of free text misses, see
+//! `--only search` how fast it is searched. `--only deid` measures how fast messages and resources are de-identified, see
+//! [`deid`]; `--only deid-text` counts what the scrubbing of free text misses, see
 //! [`deid_text`].
 
+mod deid;
 mod deid_text;
 mod fhir;
 mod out;
@@ -73,6 +75,8 @@ enum Part {
     Recovery,
     /// Searching ten million records by patient, visit, order and control id
     Search,
+    /// De-identifying HL7 v2 and FHIR: the pace of one core
+    Deid,
     /// Scrubbing free text: what is missed, what is taken for nothing, and the pace
     DeidText,
 }
@@ -134,6 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Part::Spool => spool::run(args),
         Part::Recovery => spool::recovery(args),
         Part::Search => spool::search(args),
+        Part::Deid => deid::run(args),
         Part::DeidText => deid_text::run(args),
     }
 }

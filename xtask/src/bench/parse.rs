@@ -43,7 +43,7 @@ pub(super) fn files() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+pub(super) fn below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() { below(&path, found)? } else { found.push(path) }

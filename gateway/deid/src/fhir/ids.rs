@@ -113,7 +113,9 @@ impl<'t> Ids<'t> {
     pub(super) fn full_url(&self, at: usize, url: &str) -> Option<String> {
         // Of an entry without a resource there is nothing to be named.
         let number = *self.by_place.get(&at)?;
-        if let (Some(_), Some((server, kind, id))) = (self.tokens, target(url)) {
+        // Whatever else leads to a resource is no address of a server, and the resource is called otherwise.
+        let target = target(url).filter(|_| url.starts_with("http://") || url.starts_with("https://"));
+        if let (Some(_), Some((server, kind, id))) = (self.tokens, target) {
             return Some(format!("{BASE}{kind}/{}", self.token(server, kind, id)?));
         }
         Some(self.urn(number))

@@ -4,22 +4,18 @@
 //! value set of the R4 definitions or `data/fhir-codes.txt` lists it, or where the policy lists it for a system of the site.
 //! Systems of HL7's own count as `HL7` in a policy.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use fhir::definitions::definitions;
 
 use crate::codes::System;
+use crate::fnv::Map;
 use crate::policy::Compiled;
 
 /// Part of every policy's hash.
 pub(crate) const SOURCE: &str = include_str!("../../data/fhir-codes.txt");
 /// HL7's tables of version 2.
 const V2_TABLES: &str = "http://terminology.hl7.org/CodeSystem/v2-";
-/// What stands for letters, digits and `_` at the end of a listed code, and how many at most.
-const TAIL: char = '*';
-const TAIL_BYTES_MAX: usize = 40;
-
 /// Systems by their addresses, with the name by which their codes are judged.
 const ADDRESSES: [(&str, System); 26] = [
     ("http://loinc.org", System::Loinc),
@@ -50,11 +46,10 @@ const ADDRESSES: [(&str, System); 26] = [
     ("urn:ietf:bcp:47", System::Iso639),
 ];
 
-static BY_ADDRESS: LazyLock<HashMap<&'static str, System>> =
-    LazyLock::new(|| ADDRESSES.into_iter().collect());
+static BY_ADDRESS: LazyLock<Map<&'static str, System>> = LazyLock::new(|| ADDRESSES.into_iter().collect());
 
 /// What `data/fhir-codes.txt` lists, by system.
-static LISTED: LazyLock<HashMap<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
+static LISTED: LazyLock<Map<&'static str, Vec<&'static str>>> = LazyLock::new(|| {
     let lines = SOURCE.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split_once(' ')).map(|(s, codes)| (s, codes.split(' ').collect())).collect()
 });
@@ -100,13 +95,6 @@ fn is_listed(system: &str, code: &str) -> bool {
 }
 
 fn is_as_listed(code: &str, listed: &str) -> bool {
-    if let Some(head) = listed.strip_suffix(TAIL) {
-        let is_tail = |tail: &str| {
-            tail.len() <= TAIL_BYTES_MAX
-                && tail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-        };
-        return code.strip_prefix(head).is_some_and(is_tail);
-    }
     code.len() == listed.len()
         && code.bytes().zip(listed.bytes()).all(|(b, l)| if l == b'9' { b.is_ascii_digit() } else { b == l })
 }

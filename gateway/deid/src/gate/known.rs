@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use super::sieve::{Exchanges, Sieve};
 use super::text::{Delimiters, digits, is_numeric, lines, lower, squeezed, words};
 use super::{Dates, HitKind, Scope, ordinary};
 
@@ -186,6 +187,9 @@ pub(super) struct Known {
     telephones: HashSet<Vec<u8>>,
     /// Digits in five orders, and the years of who is over 89.
     birth_dates: HashSet<Vec<u8>>,
+    /// All of them but telephone numbers.
+    sieve: Sieve,
+    exchanges: Exchanges,
 }
 
 impl Known {
@@ -219,7 +223,7 @@ impl Known {
         known
     }
 
-    /// Everything was learned.
+    /// Everything was learned; before that nothing is found.
     pub(super) fn settle(&mut self, scope: Scope) {
         let cities = std::mem::take(&mut self.cities);
         if !scope.towns {
@@ -228,6 +232,14 @@ impl Known {
             // A street may be named after the town it is in, and the town may stay.
             self.addresses.retain(|word| !cities.contains(word));
         }
+        self.sift();
+    }
+
+    /// Fills the sieve.
+    fn sift(&mut self) {
+        let strings = [&self.names, &self.addresses, &self.ids, &self.birth_dates].into_iter().flatten();
+        strings.for_each(|string| self.sieve.put(string));
+        self.telephones.iter().for_each(|number| self.exchanges.put(number));
     }
 
     /// A telephone number, or an address of mail.
@@ -248,6 +260,7 @@ impl Known {
     pub(super) fn of_devices<'d>(devices: impl Iterator<Item = &'d str>) -> Self {
         let mut known = Self::default();
         devices.for_each(|device| known.id(device.as_bytes()));
+        known.sift();
         known
     }
 
@@ -334,8 +347,8 @@ impl Known {
     /// Whether a telephone number stands among the digits of a value. In a number with one point it is what stands before the
     /// point, or it ends the whole: what a machine computed to sixteen digits holds any seven sooner or later.
     fn has_telephone(&self, lower: &[u8], digits: &[u8], numeric: bool) -> bool {
-        let any =
-            |digits: &[u8]| digits.windows(TELEPHONE_DIGITS).any(|window| self.telephones.contains(window));
+        let is_known = |window: &[u8]| self.exchanges.has(window) && self.telephones.contains(window);
+        let any = |digits: &[u8]| digits.windows(TELEPHONE_DIGITS).any(is_known);
         let mut halves = lower.strip_prefix(b"-").unwrap_or(lower).split(|b| *b == b'.');
         let is_whole = |half: &[u8]| half.iter().all(u8::is_ascii_digit);
         match (halves.next(), halves.next(), halves.next()) {
@@ -349,24 +362,30 @@ impl Known {
 
     /// What of the record stands in a value. `town`: the value stands where a town may.
     pub(super) fn find(&self, value: &[u8], town: bool) -> Option<HitKind> {
+        if self.sieve.keeps(value) { self.look(value, town) } else { None }
+    }
+
+    fn look(&self, value: &[u8], town: bool) -> Option<HitKind> {
         let lower = lower(value.trim_ascii());
         let words = || words(&lower);
         let numeric = is_numeric(value);
         let may_be_town = || town && ordinary::is_town(words());
-        if stands_in(&self.names, &lower) && !may_be_town() {
+        // No name and no street is all digits.
+        if !numeric && self.stands_in(&self.names, &lower) && !may_be_town() {
             return Some(HitKind::Name);
         }
         let whole = if numeric { Cow::Borrowed(lower.as_slice()) } else { Cow::Owned(squeezed(value)) };
         let cut = digits(&lower);
         let bare = cut.get(cut.iter().position(|b| *b != b'0').unwrap_or_default()..).unwrap_or_default();
-        let id = self.ids.contains(whole.as_ref()) && !ordinary::is_word(&whole)
-            || numeric && cut.len() >= CUT_DIGITS_MIN && self.ids.contains(&cut)
-            || numeric && cut.len() == lower.len() && bare.len() < cut.len() && self.ids.contains(bare)
-            || !numeric && words().any(|word| self.ids.contains(word) && !ordinary::is_word(word));
+        let is_id = |text: &[u8]| self.sieve.may_have(text) && self.ids.contains(text);
+        let id = is_id(&whole) && !ordinary::is_word(&whole)
+            || numeric && cut.len() >= CUT_DIGITS_MIN && is_id(&cut)
+            || numeric && cut.len() == lower.len() && bare.len() < cut.len() && is_id(bare)
+            || !numeric && words().any(|word| is_id(word) && !ordinary::is_word(word));
         if id {
             return Some(HitKind::Identifier);
         }
-        if stands_in(&self.addresses, &lower) && !may_be_town() {
+        if !numeric && self.stands_in(&self.addresses, &lower) && !may_be_town() {
             return Some(HitKind::Address);
         }
         if cut.len() >= TELEPHONE_DIGITS && self.has_telephone(&lower, &cut, numeric) {
@@ -374,7 +393,8 @@ impl Known {
         }
         let is_birth = |text: &[u8]| {
             let day = text.get(..8).filter(|_| text.len() > 8);
-            self.birth_dates.contains(text) || day.is_some_and(|day| self.birth_dates.contains(day))
+            let is_known = |text: &[u8]| self.sieve.may_have(text) && self.birth_dates.contains(text);
+            is_known(text) || day.is_some_and(is_known)
         };
         let born = is_birth(&whole) || !numeric && words().any(is_birth);
         born.then_some(HitKind::BirthDate)
@@ -382,11 +402,25 @@ impl Known {
 }
 
 impl Known {
+    /// Whether one of the words stands in a value of lower case: an ordinary one only in a sentence, or with another.
+    fn stands_in(&self, known: &HashSet<Vec<u8>>, lower: &[u8]) -> bool {
+        let hits = || words(lower).filter(|word| self.sieve.may_have(word) && known.contains(*word));
+        let tells =
+            |word: &[u8]| word.len() >= NAME_LETTERS_MIN && !ordinary::is_word(word) && !is_numeric(word);
+        match hits().count() {
+            0 => false,
+            1 => hits().any(tells) || lower.contains(&b' ') && words(lower).any(tells),
+            _ => hits().any(tells) || lower.contains(&b' '),
+        }
+    }
+
     /// What of the record a whole field is, where its delimiters cut it into numbers: `778^-^8123`, `617~5550143`.
     /// Birth dates only with `any_date`.
     pub(super) fn find_cut(&self, field: &[u8], delimiters: Delimiters, any_date: bool) -> Option<HitKind> {
-        let cut = field.iter().any(|b| delimiters.cuts(*b));
-        if !cut || !field.iter().all(|b| delimiters.cuts(*b) || is_numeric(std::slice::from_ref(b))) {
+        if field.len() < CUT_DIGITS_MIN
+            || !field.iter().all(|b| is_numeric(std::slice::from_ref(b)) || delimiters.cuts(*b))
+            || !field.iter().any(|b| delimiters.cuts(*b))
+        {
             return None;
         }
         let number = digits(field);
@@ -412,17 +446,6 @@ pub(super) fn is_birth_date(line: &[u8], field: usize) -> bool {
     places.unwrap_or_default().contains(&(field, Holds::BirthDate))
 }
 
-/// Whether one of the words stands in a value of lower case: an ordinary one only in a sentence, or with another.
-fn stands_in(known: &HashSet<Vec<u8>>, lower: &[u8]) -> bool {
-    let hits = || words(lower).filter(|word| known.contains(*word));
-    let tells = |word: &[u8]| word.len() >= NAME_LETTERS_MIN && !ordinary::is_word(word) && !is_numeric(word);
-    match hits().count() {
-        0 => false,
-        1 => hits().any(tells) || lower.contains(&b' ') && words(lower).any(tells),
-        _ => hits().any(tells) || lower.contains(&b' '),
-    }
-}
-
 /// `0000`, `9999999`: what is typed where a number is not known.
 fn is_filler(number: &[u8]) -> bool {
     number.first().is_some_and(|first| first.is_ascii_digit() && number.iter().all(|b| b == first))
@@ -436,4 +459,54 @@ fn is_year(number: &[u8]) -> bool {
 fn address(into: &mut HashSet<Vec<u8>>, part: &[u8]) {
     let is_word = |w: &&[u8]| w.len() >= STREET_LETTERS_MIN && w.iter().any(|b| !b.is_ascii_digit());
     into.extend(words(&lower(part)).filter(is_word).map(<[u8]>::to_vec));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Names, numbers, days and streets, and what they may be mistaken for.
+    fn string() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-cA-C]{1,5}",
+            "[0-9]{1,14}",
+            "0{1,3}[1-9]{2,6}",
+            "[A-C]{1,2}[0-9]{2,6}",
+            "19[0-9]{2}-?(0[1-9]|1[0-2])-?(0[1-9]|[12][0-9])",
+            "[a-c]{2,3}é[a-c]{0,2}",
+        ]
+    }
+
+    fn gap() -> impl Strategy<Value = &'static str> {
+        prop_oneof![Just(""), Just(" "), Just("-"), Just("."), Just("^"), Just("0")]
+    }
+
+    proptest! {
+        /// The sieve lets nothing fall that would be found.
+        #[test]
+        fn what_falls_through_the_sieve_holds_nothing(
+            names in prop::collection::vec(string(), 0..4),
+            ids in prop::collection::vec(string(), 0..3),
+            telephone in string(),
+            born in string(),
+            value in prop::collection::vec((string(), gap()), 0..4),
+        ) {
+            let mut known = Known::default();
+            names.iter().for_each(|name| known.name(name.as_bytes()));
+            names.iter().for_each(|name| known.street(name.as_bytes()));
+            ids.iter().for_each(|id| known.id(id.as_bytes()));
+            known.telecom(telephone.as_bytes());
+            let digits: String = born.chars().filter(char::is_ascii_digit).collect();
+            let scope = Scope::from(crate::Label::SafeHarbor);
+            known.birth_date(digits.as_bytes(), 2026, scope);
+            known.settle(scope);
+            let value: String = value.into_iter().map(|(text, gap)| text + gap).collect();
+            for value in names.iter().chain(&ids).chain([&telephone, &born, &value]) {
+                let found = known.find(value.as_bytes(), false);
+                prop_assert_eq!(found, known.look(value.as_bytes(), false), "{}", value);
+            }
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod fhir;
 mod known;
 mod ordinary;
 mod patterns;
+mod sieve;
 mod text;
 
 use std::fmt;
@@ -39,7 +40,7 @@ pub use known::{BARE_ID_DIGITS_MIN, ID_CHARACTERS_MIN, NAME_LETTERS_MIN, STREET_
 
 use crate::{Clinical, Label};
 use known::Known;
-use text::Delimiters;
+use text::{Cuts, Delimiters};
 
 /// What the gate found, and where in the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,10 +284,11 @@ struct Gate {
 impl Gate {
     fn payload(&self, payload: &[u8]) -> Result<(), Hit> {
         let delimiters = Delimiters::of(payload);
+        let cuts = Cuts::of(delimiters);
         for (segment, (start, line)) in (1..).zip(text::lines(payload)) {
             let header = line.starts_with(b"MSH") || line.starts_with(b"FHS") || line.starts_with(b"BHS");
             let mut column = Column::default();
-            for (begin, value) in text::values(line, delimiters) {
+            for (begin, value) in cuts.values(line) {
                 let before = begin.checked_sub(1).and_then(|at| line.get(at)).copied();
                 column.step(before, delimiters);
                 let name = begin == 0;

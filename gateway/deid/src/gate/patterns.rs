@@ -6,22 +6,45 @@ use super::text::words;
 /// Fewest digits of a date, a telephone number or a social security number.
 const DIGITS_MIN: usize = 6;
 
+/// Digits of a social security number, and of a telephone number with its area.
+const SSN_DIGITS: usize = 9;
+const TELEPHONE_DIGITS: usize = 10;
+
 /// Longest time of a day with its fraction and zone.
 const INSTANT_TIME_BYTES_MAX: usize = 24;
 
 /// The first pattern in a value.
 pub(super) fn find(value: &[u8]) -> Option<HitKind> {
-    let count = |fits: fn(&u8) -> bool| value.iter().filter(|b| fits(b)).count();
-    let digits = count(u8::is_ascii_digit);
-    let marked = value.iter().any(|b| matches!(b, b'@' | b':')) || count(|b| *b == b'.') >= 2;
-    if digits < DIGITS_MIN && !marked {
+    let (mut digits, mut points, mut ats, mut colons, mut ws) = (0, 0, 0, 0, 0);
+    for byte in value {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' => points += 1,
+            b'@' => ats += 1,
+            b':' => colons += 1,
+            b'w' | b'W' => ws += 1,
+            _ => {}
+        }
+    }
+    if digits < DIGITS_MIN && ats == 0 && colons == 0 && points < 2 {
         return None;
     }
-    if is_network(value) {
+    if digits == value.len() {
+        return is_compact(value).then_some(HitKind::DatePattern);
+    }
+    let has_network = ats > 0 && is_mail(value)
+        || colons > 0 && value.windows(3).any(|w| w == b"://")
+        || ws > 2 && value.windows(4).any(|w| w.eq_ignore_ascii_case(b"www."))
+        || points > 2 && is_host(value);
+    if has_network {
         return Some(HitKind::NetworkPattern);
     }
+    if digits < DIGITS_MIN {
+        return None;
+    }
     let shape: Vec<u8> = value.iter().map(|b| if b.is_ascii_digit() { b'9' } else { *b }).collect();
-    if [&b"999-99-9999"[..], b"999 99 9999", b"999.99.9999"].iter().any(|s| has_shape(&shape, s)) {
+    const SSNS: [&[u8]; 3] = [b"999-99-9999", b"999 99 9999", b"999.99.9999"];
+    if digits >= SSN_DIGITS && SSNS.iter().any(|s| has_shape(&shape, s)) {
         return Some(HitKind::SsnPattern);
     }
     const TELEPHONES: [&[u8]; 6] = [
@@ -32,7 +55,7 @@ pub(super) fn find(value: &[u8]) -> Option<HitKind> {
         b"(999) 999-9999",
         b"999/999-9999",
     ];
-    if TELEPHONES.iter().any(|t| has_shape(&shape, t)) {
+    if digits >= TELEPHONE_DIGITS && TELEPHONES.iter().any(|t| has_shape(&shape, t)) {
         return Some(HitKind::TelephonePattern);
     }
     has_date(value, &shape).then_some(HitKind::DatePattern)
@@ -71,30 +94,34 @@ fn shape_at(text: &[u8], shape: &[u8]) -> Option<usize> {
     })
 }
 
-fn is_network(value: &[u8]) -> bool {
-    let mail = value.iter().position(|b| *b == b'@').is_some_and(|at| {
+fn is_mail(value: &[u8]) -> bool {
+    value.iter().position(|b| *b == b'@').is_some_and(|at| {
         let before = at.checked_sub(1).and_then(|b| value.get(b)).is_some_and(u8::is_ascii_alphanumeric);
         before && value.get(at + 1..).is_some_and(|host| host.contains(&b'.'))
-    });
-    let page =
-        value.windows(3).any(|w| w == b"://") || value.windows(4).any(|w| w.eq_ignore_ascii_case(b"www."));
-    let host = value.split(|b| !(b.is_ascii_digit() || *b == b'.')).any(|run| {
-        let octets: Vec<&[u8]> = run.split(|b| *b == b'.').collect();
-        octets.len() == 4 && octets.iter().all(|o| (1..=3).contains(&o.len()) && number(o) <= 255)
-    });
-    mail || page || host
+    })
+}
+
+/// An address of IP version 4.
+fn is_host(value: &[u8]) -> bool {
+    value.split(|b| !(b.is_ascii_digit() || *b == b'.')).any(|run| {
+        let octets = || run.split(|b| *b == b'.');
+        octets().count() == 4 && octets().all(|o| (1..=3).contains(&o.len()) && number(o) <= 255)
+    })
 }
 
 /// Eight, twelve or fourteen digits that are a date with or without time; `2012-05-01`; `5/1/2012`.
 fn has_date(value: &[u8], shape: &[u8]) -> bool {
-    let compact = words(value).any(|word| {
-        matches!(word.len(), 8 | 10 | 12 | 14) && word.iter().all(u8::is_ascii_digit) && is_day(word, 0, 4, 6)
-    });
+    let compact = words(value).any(is_compact);
     let iso =
         shape_at(shape, b"9999-99-99").and_then(|at| value.get(at..)).is_some_and(|d| is_day(d, 0, 5, 8));
     let slashes =
         [&b"99/99/9999"[..], b"9/9/9999", b"99/9/9999", b"9/99/9999"].iter().any(|s| has_shape(shape, s));
     compact || iso || slashes
+}
+
+/// `20120501`, also with a time behind it.
+fn is_compact(word: &[u8]) -> bool {
+    matches!(word.len(), 8 | 10 | 12 | 14) && word.iter().all(u8::is_ascii_digit) && is_day(word, 0, 4, 6)
 }
 
 fn is_day(text: &[u8], year: usize, month: usize, day: usize) -> bool {

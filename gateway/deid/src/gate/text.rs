@@ -52,6 +52,28 @@ pub(super) fn values(line: &[u8], delimiters: Delimiters) -> impl Iterator<Item 
     pieces(line, move |b| delimiters.cuts(b))
 }
 
+/// The bytes that cut, for a payload of many lines: asked once a byte.
+pub(super) struct Cuts([bool; 256]);
+
+impl Cuts {
+    pub(super) fn of(delimiters: Delimiters) -> Self {
+        let mut cuts = [false; 256];
+        for (byte, cuts) in (0..=u8::MAX).zip(&mut cuts) {
+            *cuts = delimiters.cuts(byte);
+        }
+        Self(cuts)
+    }
+
+    fn has(&self, byte: u8) -> bool {
+        self.0.get(usize::from(byte)).copied().unwrap_or(false)
+    }
+
+    /// As [`values`].
+    pub(super) fn values<'l>(&'l self, line: &'l [u8]) -> impl Iterator<Item = (usize, &'l [u8])> {
+        pieces(line, |b| self.has(b))
+    }
+}
+
 fn pieces(text: &[u8], ends: impl Fn(u8) -> bool) -> impl Iterator<Item = (usize, &[u8])> {
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -51,7 +51,7 @@ impl Policy {
     }
 
     /// What the rules make of a record, before the gate.
-    fn shape(
+    pub(crate) fn shape(
         &self,
         clinical: &Clinical,
         context: &Context<'_>,

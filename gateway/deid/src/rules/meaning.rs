@@ -1,11 +1,11 @@
 //! What an observation says about its own value: its type, what it is about, and its unit.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use hl7::{Delimiters, Field, Segment, unescape};
 
 use crate::codes;
+use crate::fnv::{Map, Set};
 use crate::tables::{SOURCES, TABLES, TypeId, entries};
 use crate::units;
 
@@ -164,16 +164,16 @@ fn listed(prefix: &'static str) -> impl Iterator<Item = (Meaning, &'static str)>
     lists.flat_map(|(meaning, of_it)| of_it.into_iter().map(move |entry| (meaning, entry)))
 }
 
-static BY_CODE: LazyLock<HashMap<&'static [u8], Meaning>> =
+static BY_CODE: LazyLock<Map<&'static [u8], Meaning>> =
     LazyLock::new(|| listed("").map(|(meaning, code)| (code.as_bytes(), meaning)).collect());
 
 /// Words that must be there as well, and what all mean together.
 type Others = (Vec<&'static [u8]>, Meaning);
 
 /// By the first word of an entry.
-static BY_WORD: LazyLock<HashMap<&'static [u8], Vec<Others>>> = LazyLock::new(|| {
-    let mut by_word: HashMap<_, Vec<_>> = HashMap::new();
-    let mut seen = HashSet::new();
+static BY_WORD: LazyLock<Map<&'static [u8], Vec<Others>>> = LazyLock::new(|| {
+    let mut by_word: Map<_, Vec<_>> = Map::default();
+    let mut seen = Set::default();
     for (meaning, entry) in listed("word-").filter(|(_, entry)| seen.insert(*entry)) {
         let mut words = entry.split('+').map(str::as_bytes);
         if let Some(first) = words.next() {

@@ -5,7 +5,6 @@
 //! string is the type of a resource, a code that R4 lists for the very element, or one that HL7 lists for the system beside it,
 //! letter by letter. In any other company, and anywhere else, it is a hit.
 
-use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use fhir::definitions::{Content, Property, Type, definitions};
@@ -15,6 +14,7 @@ use serde_json::{Map, Value};
 use super::known::Known;
 use super::{Dates, Gate, HitKind, Scope, Stands, patterns};
 use crate::fhir::terms;
+use crate::fnv::Set;
 
 /// Resources whose names, numbers and addresses are those of people whom a release must not name, and whether also of
 /// providers, whom a limited data set may name.
@@ -43,11 +43,11 @@ const PUBLIC: [&str; 13] = [
 const SHORT_CODE_BYTES_MAX: usize = 4;
 
 /// Codes that HL7 and CMS list beyond R4, with their systems: those that are written out, no shapes.
-static LISTED: LazyLock<HashSet<(&str, &str)>> = LazyLock::new(|| {
+static LISTED: LazyLock<Set<(&str, &str)>> = LazyLock::new(|| {
     let lines = terms::SOURCE.lines().filter(|line| !line.starts_with('#'));
     let systems = lines.filter_map(|line| line.split_once(' '));
     let codes = systems.flat_map(|(system, codes)| codes.split(' ').map(move |code| (system, code)));
-    codes.filter(|(_, code)| !code.contains(['9', '*'])).collect()
+    codes.filter(|(_, code)| !code.contains('9')).collect()
 });
 
 /// What a resource knows of its people. Nothing where it is no JSON: then there is no release of it either.

@@ -94,6 +94,7 @@ fn a_name_is_a_name_wherever_else_it_stands() {
 fn digits_of_results_and_times_are_no_telephone_numbers() {
     let mut known = Known::default();
     known.telecom(b"(555) 312-5567");
+    known.settle(Scope::from(Label::LimitedDataSet));
     let gate = Gate { known, scope: Scope::from(Label::LimitedDataSet), seq: String::new() };
     let found = |value: &str| {
         let release = format!(r#"{{"resourceType":"Observation","valueQuantity":{{"value":{value}}}}}"#);
