@@ -38,8 +38,6 @@ const CHECKPOINT_ENTRIES: std::ops::RangeInclusive<u64> = 1..=10_000;
 const CHECKPOINT_EVERY_S: std::ops::RangeInclusive<u64> = 1..=86_400;
 /// An age limit below this is worth a word: an outage may last as long.
 const AGE_S_WARN: u64 = 24 * 60 * 60;
-/// Policies that every gateway knows.
-const BUILT_IN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
 /// How alike two names must be for a "did you mean".
 const LIKENESS_MIN: f64 = 0.75;
 
@@ -146,7 +144,7 @@ pub fn check(file: &str, text: &str, base: &Path, now: Timestamp) -> Result<Chec
     let mut compiled = HashMap::new();
     for Section { value: p, span, index: n } in &policies {
         let n = *n;
-        if BUILT_IN_POLICIES.contains(&p.name.as_str()) {
+        if deid::BUILTIN_POLICIES.contains(&p.name.as_str()) {
             let span = at(&table, "policy", n, &["name"]).unwrap_or_else(|| span.clone());
             c.error(span, format!("`{}` is a built-in policy", p.name), Some("choose another name".into()));
         }

@@ -41,7 +41,8 @@ pub struct Document {
     /// Where it goes.
     #[serde(default, rename = "destination")]
     pub destinations: Vec<Destination>,
-    /// Policies of this site, beside the built-in `treatment`, `safe-harbor` and `limited-data-set`.
+    /// Policies of this site, beside the built-in `treatment`, `safe-harbor`, `safe-harbor-linked` and
+    /// `limited-data-set`.
     #[serde(default, rename = "policy")]
     pub policies: Vec<PolicyFile>,
 }

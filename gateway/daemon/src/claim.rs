@@ -70,7 +70,11 @@ impl Claim {
 
     /// Makes the first account. Not to be called twice at once: the caller serialises, and has checked the code.
     pub(crate) async fn claim(&self, first: NewAccount) -> Result<(), ClaimError> {
-        let bytes = serde_json::to_vec(&[first]).map_err(|_| ClaimError::Storage)?;
-        self.journal.put_document(ACCOUNTS, bytes).await.map_err(|_| ClaimError::Storage)
+        self.put(&[first]).await.map_err(|_| ClaimError::Storage)
+    }
+
+    /// Puts these accounts in the place of those that there are. The caller serialises.
+    pub(crate) async fn put(&self, accounts: &[Account]) -> anyhow::Result<()> {
+        Ok(self.journal.put_document(ACCOUNTS, serde_json::to_vec(accounts)?).await?)
     }
 }

@@ -2,6 +2,7 @@
 
 mod consent;
 mod keys;
+mod people;
 mod search;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use model::{FaultKind, RecordId, Slug};
 
 pub(crate) use self::consent::{Consent, Patient};
 pub(crate) use self::keys::{EscrowTo, Keys, Protect, Provider};
+pub(crate) use self::people::{Account, Vault, Who};
 pub(crate) use self::search::Search;
 
 /// The edge gateway of a healthcare data platform.
@@ -107,6 +109,12 @@ pub(crate) enum Command {
     /// Whose data may be handed on to destinations that ask for consent. Audited.
     #[command(subcommand)]
     Consent(Consent),
+    /// The accounts of this box: who may sign in, and do what.
+    #[command(subcommand)]
+    Account(Account),
+    /// The vault's tokens, and what they are of. Takes two people, and is audited.
+    #[command(subcommand)]
+    Vault(Vault),
     /// The encrypted logs on the disk.
     #[command(subcommand)]
     Spool(Spool),

@@ -316,6 +316,21 @@ impl Collector for Snapshot {
             false,
             std::iter::once((Vec::new(), journal.oldest().saturating_sub(1))),
         )?;
+        let vault = self.0.pipeline.vault();
+        family(
+            e,
+            "wardgate_vault_identifiers",
+            "Identifiers that have a token of the vault",
+            false,
+            vault.by_destination.iter().map(|(name, n)| (vec![("destination", name.to_string())], *n)),
+        )?;
+        family(
+            e,
+            "wardgate_vault_room_percent",
+            "Room that is left in the vault",
+            false,
+            std::iter::once((Vec::new(), vault.room_percent())),
+        )?;
         let syslog = self.0.syslog.as_ref().map(crate::syslog::Board::status);
         family(
             e,

@@ -1,7 +1,10 @@
 //! Two small HTTP servers for machines: health and metrics on loopback, and the control socket in the data
 //! directory, through which the CLI talks to the running gateway. Neither answers with message content.
 //!
-//! The control socket has mode 0600: who may read the box's keys may use it, nobody else.
+//! The control socket has mode 0600: who may read the box's keys may use it, nobody else. What takes a person ([`people`]) also
+//! takes his password.
+
+mod people;
 
 use std::io;
 use std::net::SocketAddr;
@@ -71,6 +74,14 @@ pub(crate) async fn serve_control(
         .route("/consent", get(consents).post(say_of_consent))
         .route("/consent/check", post(look_up_consent))
         .route("/consent/list", post(import_opt_outs))
+        .route("/accounts", get(people::accounts).post(people::add_account))
+        .route("/accounts/first", post(people::first_account))
+        .route("/accounts/remove", post(people::remove_account))
+        .route("/vault", get(people::vault))
+        .route("/vault/request", post(people::request))
+        .route("/vault/approve", post(people::approve))
+        .route("/vault/refuse", post(people::refuse))
+        .route("/vault/show", post(people::show))
         .route("/held", get(held))
         .route("/held/{destination}/{id}/release", post(release))
         .route("/held/{destination}/{id}/dismiss", post(dismiss))
@@ -399,12 +410,21 @@ fn answer<T: serde::Serialize>(outcome: Result<T, pipeline::Error>) -> Response 
         Err(
             e @ (pipeline::Error::NotHeld { .. }
             | pipeline::Error::NotKept { .. }
-            | pipeline::Error::NoDestination { .. }),
+            | pipeline::Error::NoDestination { .. }
+            | pipeline::Error::NoSuchToken
+            | pipeline::Error::NoVaultRequest { .. }),
         ) => problem(StatusCode::NOT_FOUND, &e.to_string()),
+        Err(
+            e @ (pipeline::Error::SamePerson { .. }
+            | pipeline::Error::AnotherAsked { .. }
+            | pipeline::Error::NotApproved { .. }
+            | pipeline::Error::VaultRequestsFull),
+        ) => problem(StatusCode::CONFLICT, &e.to_string()),
         Err(
             e @ (pipeline::Error::EditUnreadable { .. }
             | pipeline::Error::NotSearchable { .. }
             | pipeline::Error::NoPatient
+            | pipeline::Error::VaultReason
             | pipeline::Error::OptOutListShrinks { .. }
             | pipeline::Error::OptOutListLong { .. }),
         ) => problem(StatusCode::UNPROCESSABLE_ENTITY, &e.to_string()),

@@ -58,7 +58,10 @@ pub(crate) struct Gateway {
     pub(crate) feeds: Vec<FeedHandle>,
     pub(crate) targets: Vec<Target>,
     pub(crate) claim: Claim,
+    /// Held by whoever changes the accounts.
     pub(crate) claiming: Mutex<()>,
+    /// Where passwords are compared that come over the control socket.
+    pub(crate) door: web::Hasher,
     /// How the syslog server of the audit log stands, where there is one.
     pub(crate) syslog: Option<syslog::Board>,
 }

@@ -143,6 +143,7 @@ pub(crate) async fn build(checked: Checked, clock: Arc<dyn Clock>) -> anyhow::Re
         targets,
         claim,
         claiming: Mutex::new(()),
+        door: web::Hasher::new()?,
         syslog: relay.as_ref().map(|relay| relay.board.clone()),
     });
     applied::note(&gateway, &document, &policies).await?;

@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 use model::{Observation, Provenance, Seq};
 
-use crate::DestinationKeys;
 use crate::token::TokenKey;
+use crate::{DestinationKeys, Vault};
 
 /// One decoded record. Grows by a variant for each form the gateway learns to read.
 #[derive(Clone)]
@@ -56,5 +56,9 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     pub(crate) fn tokens(&self) -> Option<&'a TokenKey> {
         self.keys.map(|keys| &keys.tokens)
+    }
+
+    pub(crate) fn vault(&self) -> Option<&'a dyn Vault> {
+        self.keys?.vault.as_deref()
     }
 }

@@ -12,7 +12,7 @@
 //! - A value passes because a rule recognised it as harmless, never because no rule recognised it as harmful.
 //! - The rules look at data types and values; nothing is believed because of the version a message claims.
 //! - A policy labelled `safe-harbor` derives nothing from a person's data (45 CFR 164.514(c)): it does not
-//!   compile.
+//!   compile. Its tokens are random ([`Vault`]).
 //! - [`gate`] shares no code with [`rules`]; they agree because both are right, or the message is held.
 //! - `Display` and `Debug` of what is held say where, never what.
 //! - [`text`] finds what can be told from free text; what is sent rests on it where a policy says so and says that it knows.
@@ -46,7 +46,9 @@ mod tables;
 mod tally;
 pub mod text;
 mod token;
+mod tokens;
 pub mod units;
+mod vault;
 
 pub use clinical::{Clinical, Context};
 pub use compare::{CHANGES_MAX, Change, Comparison, Fate};
@@ -56,3 +58,4 @@ pub use keys::{DestinationKeys, KEY_EPOCH, PURPOSES};
 pub use policy::{BUILTIN_POLICIES, CompileError, Label, Mistake, POLICY_BYTES_MAX, Policy, policy_schema};
 pub use release::{Held, HeldWhy, Release};
 pub use shift::SHIFT_DAYS_MAX;
+pub use vault::{IDENTIFIER_BYTES_MAX, Identifier, NotAVaultToken, VAULT_TOKEN_BYTES, Vault, VaultToken};

@@ -93,6 +93,12 @@ pub enum HeldWhy {
     /// The policy derives values with keys and the destination has none.
     #[error("the policy makes keyed tokens or shifts dates, and no keys were given")]
     KeysMissing,
+    /// The policy takes tokens from a vault and the destination has none.
+    #[error("the policy takes tokens from the vault, and no vault was given")]
+    VaultMissing,
+    /// The vault has no room for the token of another identifier.
+    #[error("the vault is full: it keeps the tokens it has, and gives no more (`wardgate vault status`)")]
+    VaultFull,
     /// The determination that the policy rests on had expired when the record arrived.
     #[error("the policy's expert determination had expired when the record arrived")]
     DeterminationExpired,
@@ -119,6 +125,8 @@ impl HeldWhy {
         match self {
             Self::Gate(hit) => hit.kind.as_str(),
             Self::KeysMissing => "keys-missing",
+            Self::VaultMissing => "vault-missing",
+            Self::VaultFull => "vault-full",
             Self::DeterminationExpired => "determination-expired",
             Self::Sensitive => "sensitive",
             Self::FhirWithoutRules => "fhir-without-rules",

@@ -54,6 +54,7 @@ pub(crate) enum Touch {
     TextUnread,
     TextWithheld,
     Token,
+    VaultToken,
     Verbatim,
     Year,
     YearOver89,
@@ -62,7 +63,7 @@ pub(crate) enum Touch {
 }
 
 impl Touch {
-    const ALL: [(Self, &'static str); 49] = [
+    const ALL: [(Self, &'static str); 50] = [
         (Self::AgeOver89, "age-over-89"),
         (Self::City, "city"),
         (Self::Code, "code"),
@@ -107,6 +108,7 @@ impl Touch {
         (Self::TextUnread, "text-unread"),
         (Self::TextWithheld, "text-withheld"),
         (Self::Token, "token"),
+        (Self::VaultToken, "vault-token"),
         (Self::Verbatim, "verbatim"),
         (Self::Year, "year"),
         (Self::YearOver89, "year-over-89"),

@@ -14,7 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Bytes of the MAC that go into a token: 128 bits.
 const TOKEN_MAC_BYTES: usize = 16;
 /// RFC 4648 §6.
-const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+pub(crate) const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// The key of one destination in one epoch. Zeroized on drop; `Debug` shows the epoch alone.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -51,7 +51,8 @@ impl std::fmt::Debug for TokenKey {
     }
 }
 
-fn base32(bytes: &[u8], out: &mut Vec<u8>) {
+/// RFC 4648 base32 without padding.
+pub(crate) fn base32(bytes: &[u8], out: &mut Vec<u8>) {
     let (mut buffer, mut bits) = (0_u32, 0_u32);
     let mut push = |index: u32| out.extend(BASE32.get((index & 31) as usize));
     for byte in bytes {

@@ -62,6 +62,18 @@ pub enum AuditAction {
     RecordExpired,
     /// Something was said of whose data may be handed on: by whom it was said and how often, never of whom.
     ConsentChanged,
+    /// Somebody asked what a token of the vault is of: who, and why.
+    ReidentificationRequested,
+    /// Somebody else agreed.
+    ReidentificationApproved,
+    /// The request was refused, or taken back.
+    ReidentificationRefused,
+    /// Whoever asked was shown what the token is of.
+    Reidentified,
+    /// An account was made.
+    AccountAdded,
+    /// An account was removed.
+    AccountRemoved,
     /// The oldest entries of the audit log go: which, why, and who vouches for them.
     JournalFreed,
     /// A backup was made.

@@ -28,7 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::broken::Broken;
-use crate::{Error, letting_go};
+use crate::{Error, Handle, letting_go};
 
 /// How often a checkpoint leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,4 +411,11 @@ async fn off_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(Error::AuditUnproven))
+}
+
+impl Handle {
+    /// What each destination that keeps checkpoints has witnessed of the audit log.
+    pub fn witnessed(&self) -> Vec<Witnessed> {
+        self.witnessed.all()
+    }
 }

@@ -5,8 +5,8 @@
 //! - A number is settled only when the landing says that its range is committed, or by a watermark that it reports.
 //! - After an answer was lost, or any error, the stream is opened again: the watermark decides whether the range
 //!   is committed; if not, the batch is built anew under today's policy.
-//! - What is held stands in the held log before its number is sent as skipped, and what records said of consent in the
-//!   journal.
+//! - What is held stands in the held log before its number is sent as skipped; what records said of consent, and the tokens of
+//!   the vault, in the journal.
 //! - The log may let a range go only after the cursor over it is durable.
 //! - What the destination itself rejects is held like what the policy cannot release, and the stream goes on.
 //!
@@ -470,6 +470,7 @@ impl<D: Destination> Delivery<D> {
         if let Some(gate) = &self.shaper.consent {
             gate.consents.settle().await?;
         }
+        self.shaper.vault.vaults.settle().await?;
         // Together, so that the held log syncs once; polled in order, so that they stand there in order.
         try_join_all(holds.into_iter().map(|hold| self.shaper.held.hold(&self.name, hold))).await?;
         let stream = StreamId {

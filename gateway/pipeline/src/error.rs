@@ -101,6 +101,42 @@ pub enum Error {
     /// A patient was named by no id.
     #[error("an id that says nothing names no patient")]
     NoPatient,
+    /// The person asked for a token that was not given out here.
+    #[error("this box has given out no such token")]
+    NoSuchToken,
+    /// The reason for a request is none.
+    #[error("a reason has 1 to {} characters and no line ends", crate::vault::REASON_CHARS_MAX)]
+    VaultReason,
+    /// There are too many requests.
+    #[error("{} requests are open: somebody has to approve or refuse one first", crate::vault::REQUESTS_MAX)]
+    VaultRequestsFull,
+    /// There is no such request, or its time is over.
+    #[error("there is no request {id}, or its time is over")]
+    NoVaultRequest {
+        /// The number that was asked for.
+        id: u64,
+    },
+    /// Who asked cannot approve.
+    #[error("whoever asked cannot approve: request {id} needs another person")]
+    SamePerson {
+        /// The request.
+        id: u64,
+    },
+    /// Only who asked is shown the answer.
+    #[error("another person asked: the answer to request {id} is shown to nobody else")]
+    AnotherAsked {
+        /// The request.
+        id: u64,
+    },
+    /// Nobody has approved.
+    #[error("nobody has approved request {id} yet")]
+    NotApproved {
+        /// The request.
+        id: u64,
+    },
+    /// What the journal says of a token cannot be read back.
+    #[error("the vault's entry cannot be read; `wardgate spool verify` says what is damaged")]
+    VaultDamaged,
     /// A held record cannot be read back.
     #[error("the held record cannot be read; `wardgate spool verify` says what is damaged")]
     HeldDamaged,

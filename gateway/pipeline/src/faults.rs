@@ -17,7 +17,7 @@ use model::{Fault, FaultKind, Mismatch, RecordId, Slug, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 use spool::{State, Table, WriteBatch};
 
-use crate::Error;
+use crate::{Error, Handle};
 
 /// Entries kept; the oldest go first.
 pub const FAULTS_MAX: u64 = 10_000;
@@ -272,6 +272,21 @@ impl Ledger {
             }
         };
         self.pending.insert(number, sum);
+    }
+}
+
+impl Handle {
+    /// The faults between peers and sources that match, the newest first.
+    ///
+    /// # Errors
+    /// Storage errors.
+    pub fn faults(&self, query: &FaultQuery) -> Result<Vec<FaultEntry>, Error> {
+        self.faults.search(self.spool.state(), query)
+    }
+
+    /// How many faults there were since the start, by feed and kind.
+    pub fn fault_totals(&self) -> Vec<(Slug, FaultKind, u64)> {
+        self.faults.totals()
     }
 }
 

@@ -1,25 +1,28 @@
 //! What cannot be rebuilt: which destinations there are and where they began, small documents (accounts, the claim), how
-//! far destinations are that remember nothing themselves, and what was said of whose consent. Appended to the encrypted `journal` log, which
-//! also carries the audit entries; folded at start.
+//! far destinations are that remember nothing themselves, what was said of whose consent, and the tokens of the vault with what
+//! they are of. Appended to the encrypted `journal` log, which also carries the audit entries; folded at start.
 //!
 //! **Said again.** Before the oldest part of the log goes, the whole state is appended again ([`Journal::say_again`]), and
 //! behind it an entry that says since where. Every entry says the whole of what it is about, so that the state said again
 //! and what came before it give the same, together or the later alone: a crash before the end leaves both, and an entry
-//! that nobody counts on. Nobody writes meanwhile.
+//! that nobody counts on. Nobody writes meanwhile, but to the vault, whose entries never change.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::try_join_all;
 use model::{Lane, Seq, Slug, codec};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use spool::{AUDIT_META, Entry, Spool};
 
 use crate::Error;
-use crate::consent;
+use crate::{consent, vault};
 
 /// Largest document, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+/// Entries of the vault that are said again under one flush of the disk.
+const SAID_AT_ONCE: usize = 32;
 
 /// Where a destination began in one lane: everything up to `after` is not addressed to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +80,8 @@ enum JournalEntry {
     },
     /// What was said of whose consent.
     Consent(consent::Entry),
+    /// Tokens of the vault.
+    Vault(vault::Entry),
     /// From this number on all of the state was said again.
     SaidAgain {
         since: Seq,
@@ -94,10 +99,12 @@ struct Folded {
     documents: HashMap<String, Vec<u8>>,
     marks: HashMap<(Slug, Lane), Mark>,
     consents: consent::Kept,
+    vault: vault::Kept,
 }
 
 impl Folded {
-    fn apply(&mut self, entry: JournalEntry) {
+    /// `at` is the entry's number in the log.
+    fn apply(&mut self, entry: JournalEntry, at: Seq) {
         match entry {
             JournalEntry::DestinationAdded { name, began } => {
                 self.destinations.insert(name, began);
@@ -124,11 +131,12 @@ impl Folded {
                 self.given_up.insert(lane, mark);
             }
             JournalEntry::Consent(entry) => self.consents.apply(entry),
+            JournalEntry::Vault(entry) => self.vault.apply(&entry, at),
             JournalEntry::SaidAgain { since } => self.since = since,
         }
     }
 
-    /// Entries that give this state.
+    /// Entries that give this state, but for the vault: of that only the log has all.
     fn entries(&self) -> Vec<JournalEntry> {
         let destinations = self.destinations.clone().into_iter();
         let documents = self.documents.clone().into_iter();
@@ -165,7 +173,7 @@ impl Journal {
                 continue;
             }
             match codec::decode::<JournalEntry>(&record.meta) {
-                Ok(entry) => folded.apply(entry),
+                Ok(entry) => folded.apply(entry, record.seq),
                 Err(_) => folded.unknown = folded.unknown.or(Some(record.seq)),
             }
         }
@@ -178,8 +186,8 @@ impl Journal {
 
     async fn append(&self, entry: JournalEntry) -> Result<(), Error> {
         let _writing = self.writing.lock().await;
-        self.spool.journal().append(codec::encode(&entry)?, &[]).await?;
-        self.folded().apply(entry);
+        let at = self.spool.journal().append(codec::encode(&entry)?, &[]).await?;
+        self.folded().apply(entry, at);
         Ok(())
     }
 
@@ -191,15 +199,44 @@ impl Journal {
 
     /// Appends the whole state, durably, beyond the budget where need be. See the module.
     pub(crate) async fn say_again(&self) -> Result<(), Error> {
-        let _writing = self.writing.lock().await;
         let log = self.spool.journal();
         let since = log.durable().borrow().saturating_add(1);
+        self.say_vault_again(since).await?;
+        let _writing = self.writing.lock().await;
         let entries = self.folded().entries();
         for entry in entries.into_iter().chain([JournalEntry::SaidAgain { since }]) {
-            log.append_aside(codec::encode(&entry)?, &[]).await?;
-            self.folded().apply(entry);
+            let at = log.append_aside(codec::encode(&entry)?, &[]).await?;
+            self.folded().apply(entry, at);
         }
         Ok(())
+    }
+
+    /// Appends again what the log says of the vault before a number.
+    async fn say_vault_again(&self, before: Seq) -> Result<(), Error> {
+        let log = self.spool.journal();
+        let places: Vec<Seq> = self.folded().vault.places().into_iter().filter(|at| *at < before).collect();
+        for together in places.chunks(SAID_AT_ONCE) {
+            let again = together.iter().map(async |at| {
+                let entry = self.vault_entry(*at).await?;
+                let said = JournalEntry::Vault(entry.clone());
+                Ok::<_, Error>((log.append_aside(codec::encode(&said)?, &[]).await?, entry))
+            });
+            for (at, entry) in try_join_all(again).await? {
+                self.folded().vault.apply(&entry, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the log says of the vault at a number.
+    pub(crate) async fn vault_entry(&self, at: Seq) -> Result<vault::Entry, Error> {
+        match self.spool.journal().get(at).await? {
+            Some(Entry::Record(record)) => match codec::decode(&record.meta)? {
+                JournalEntry::Vault(entry) => Ok(entry),
+                _ => Err(Error::VaultDamaged),
+            },
+            _ => Err(Error::VaultDamaged),
+        }
     }
 
     pub(crate) fn destinations(&self) -> BTreeMap<Slug, Vec<Beginning>> {
@@ -263,6 +300,16 @@ impl Journal {
     /// Durable on return.
     pub(crate) async fn say_of_consents(&self, entry: consent::Entry) -> Result<(), Error> {
         self.append(JournalEntry::Consent(entry)).await
+    }
+
+    /// Asks what tokens were given out.
+    pub(crate) fn with_vault<T>(&self, ask: impl FnOnce(&vault::Kept) -> T) -> T {
+        ask(&self.folded().vault)
+    }
+
+    /// Durable on return.
+    pub(crate) async fn say_of_vault(&self, entry: vault::Entry) -> Result<(), Error> {
+        self.append(JournalEntry::Vault(entry)).await
     }
 
     /// A document by its key.

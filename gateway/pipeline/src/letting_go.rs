@@ -6,7 +6,7 @@
 //!
 //! **Limits.** [`PARTS_PER_LOOK`] segments at a look. Where somebody is away, nothing goes that he has not got: at
 //! [`spool::pressure`]'s thresholds that is audited and shown, and when the budget is used up the journal refuses, and with
-//! it the intake. Two segments beyond the budget are for what makes room again.
+//! it the intake. Two segments and a quarter of the budget beyond it are for what makes room again.
 
 use std::collections::BTreeSet;
 

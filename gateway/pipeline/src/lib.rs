@@ -35,6 +35,7 @@ mod status;
 mod tests;
 mod trace;
 mod trial;
+pub mod vault;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use deid::DestinationKeys;
 use forward::Destination;
-use model::{AuditAction, AuditEvent, Clock, Envelope, FaultKind, Lane, RecordId, Seq, Slug, codec};
+use model::{AuditAction, AuditEvent, Clock, Envelope, Lane, RecordId, Seq, Slug, codec};
 use profile::Catalogue;
 use spool::{Entry, Spool};
 use tokio::time::Instant;
@@ -79,6 +80,7 @@ use search::{Indexer, RecordKeys};
 use seen::Seen;
 use shape::Shaper;
 use status::Gauge;
+use vault::Vaults;
 
 /// How often the identities of new records are written to the state store.
 const SEEN_FLUSH_EVERY: Duration = Duration::from_millis(500);
@@ -124,6 +126,7 @@ pub struct Handle {
     feeds: Arc<HashMap<Slug, Feed>>,
     witnessed: Board,
     consents: Consents,
+    vaults: Vaults,
     searching: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -157,7 +160,9 @@ impl<D: Destination + 'static> Pipeline<D> {
             }
         }
         let consents = Consents::new(journal.clone(), Arc::clone(&spool), Arc::clone(&clock));
-        let builder = Builder { gateway, spool, clock, profiles, feeds, held, journal, consents, retention };
+        let vaults = Vaults::new(journal.clone(), Arc::clone(&spool));
+        let builder =
+            Builder { gateway, spool, clock, profiles, feeds, held, journal, consents, vaults, retention };
 
         if builder.spool.state().was_lost() {
             let detail = "it did not open, and is rebuilt from the logs and the landings".to_owned();
@@ -190,7 +195,7 @@ impl<D: Destination + 'static> Pipeline<D> {
             let shaper = builder.add(route, &mut deliveries, &mut watched).await?;
             shapers.insert(shaper.destination.clone(), shaper);
         }
-        let Builder { spool, clock, feeds, held, journal, consents, retention, .. } = builder;
+        let Builder { spool, clock, feeds, held, journal, consents, vaults, retention, .. } = builder;
         let intake = LogIntake::new(Arc::clone(&spool), lanes, seen.clone(), faults.clone());
         let watched = Arc::new(watched);
         let indexer = Indexer::new(Arc::clone(&spool), RecordKeys::new(Arc::clone(&feeds)));
@@ -209,6 +214,7 @@ impl<D: Destination + 'static> Pipeline<D> {
             feeds,
             witnessed,
             consents,
+            vaults,
             searching,
         };
         Ok(Self { deliveries, indexer, anchors, ages, handle })
@@ -287,6 +293,7 @@ struct Builder {
     held: Held,
     journal: Journal,
     consents: Consents,
+    vaults: Vaults,
     retention: Arc<Retention>,
 }
 
@@ -325,6 +332,7 @@ impl Builder {
         let name = route.name;
         let nature = route.destination.nature();
         let beginnings = self.beginnings(&name, route.start).await?;
+        let desk = vault::Desk { destination: name.clone(), vaults: self.vaults.clone() };
         let shaper = Arc::new(Shaper {
             destination: name.clone(),
             policy: Arc::clone(&route.policy),
@@ -332,7 +340,9 @@ impl Builder {
             profiles: Arc::clone(&self.profiles),
             derived: DestinationKeys::derive(|purpose| {
                 self.spool.keys().derive(&format!("{purpose}/{name}"))
-            }),
+            })
+            .with_vault(Arc::new(desk.clone())),
+            vault: desk,
             keys: self.spool.keys().clone(),
             held: self.held.clone(),
             consent: route.consent.map(|asked| consent::Gate { asked, consents: self.consents.clone() }),
@@ -474,24 +484,6 @@ impl Handle {
                 w.gauge.snapshot(durable)
             })
             .collect()
-    }
-
-    /// What each destination that keeps checkpoints has witnessed of the audit log.
-    pub fn witnessed(&self) -> Vec<Witnessed> {
-        self.witnessed.all()
-    }
-
-    /// The faults between peers and sources that match, the newest first.
-    ///
-    /// # Errors
-    /// Storage errors.
-    pub fn faults(&self, query: &FaultQuery) -> Result<Vec<FaultEntry>, Error> {
-        self.faults.search(self.spool.state(), query)
-    }
-
-    /// How many faults there were since the start, by feed and kind.
-    pub fn fault_totals(&self) -> Vec<(Slug, FaultKind, u64)> {
-        self.faults.totals()
     }
 
     /// All held records, oldest first.

@@ -18,6 +18,7 @@ use crate::config::Feed;
 use crate::consent::{self, Verdict};
 use crate::held::{Held, Hold, Subject};
 use crate::trial;
+use crate::vault::{Desk, OnTrial};
 
 /// What becomes of a record.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(crate) struct Shaper {
     pub(crate) feeds: Arc<HashMap<Slug, Feed>>,
     pub(crate) profiles: Arc<Catalogue>,
     pub(crate) derived: DestinationKeys,
+    pub(crate) vault: Desk,
     pub(crate) keys: Keys,
     pub(crate) held: Held,
     /// Where consent is asked for.
@@ -131,6 +133,11 @@ impl Shaper {
                 Shaped::Hold(hold(id, Reason::Held, &why, None, envelope, payload))
             }
         }
+    }
+
+    /// For what is tried and goes nowhere: no token is given out.
+    pub(crate) fn keys_on_trial(&self) -> DestinationKeys {
+        self.derived.clone().with_vault(Arc::new(OnTrial(self.vault.clone())))
     }
 
     /// The record as the policy gets to see it, whatever was decided about it and whatever was said of consent; or why

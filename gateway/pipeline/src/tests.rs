@@ -14,3 +14,4 @@ mod search;
 mod senders;
 pub(crate) mod support;
 mod trial;
+mod vault;

@@ -118,6 +118,7 @@ impl Handle {
 
     fn try_blocking(&self, shaper: &Shaper, candidate: &Policy, last: u64) -> Result<Trial, Error> {
         let mut comparison = Comparison::default();
+        let keys = shaper.keys_on_trial();
         let (mut not_for_it, mut unreadable) = (0, 0);
         for lane in Lane::ALL {
             let log = self.spool.lane(lane);
@@ -149,8 +150,7 @@ impl Handle {
                     Err(Verdict::NotForIt { .. }) => not_for_it += 1,
                     Err(_) => unreadable += 1,
                     Ok(clinical) => {
-                        let context =
-                            Context { seq, provenance: &envelope.provenance, keys: Some(&shaper.derived) };
+                        let context = Context { seq, provenance: &envelope.provenance, keys: Some(&keys) };
                         let [first, second] =
                             [&*shaper.policy, candidate].map(|policy| policy.explain(&clinical, &context));
                         comparison.add(&id, &first, &second);
@@ -180,8 +180,8 @@ impl Handle {
         let (verdict, steps) = match shaper.read(&envelope, &payload) {
             Err(verdict) => (verdict, Vec::new()),
             Ok(clinical) => {
-                let context =
-                    Context { seq: id.seq, provenance: &envelope.provenance, keys: Some(&shaper.derived) };
+                let keys = shaper.keys_on_trial();
+                let context = Context { seq: id.seq, provenance: &envelope.provenance, keys: Some(&keys) };
                 let explained = shaper.policy.explain(&clinical, &context);
                 let verdict = match explained.outcome {
                     Ok(_) => Verdict::Released,

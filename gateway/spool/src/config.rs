@@ -51,7 +51,7 @@ pub struct Config {
     /// Most disk the held log may take.
     pub held_bytes_max: u64,
     /// Most disk the journal may take: the audit log, and what cannot be rebuilt. While its oldest part is let go it
-    /// takes at most two segments more.
+    /// takes at most two segments and a quarter more.
     pub journal_bytes_max: u64,
     /// How long an entry of the audit log stays on the box after everyone who is to vouch for it or to have it does:
     /// the landings that keep checkpoints, and the syslog server. Six years by default. Time in which the gateway does

@@ -83,7 +83,7 @@ pub use offline::{keys_for_reading, open_for_reading};
 pub use outside::{Hands, LOGS, Outside, Stepper};
 pub use reader::{Entry, Flow, Payload, Reader, Record};
 pub use sidecar::{ENTRIES_MAX, IndexStat, KEYS_MAX, Keyed, READ_MAX, SCANNED_MAX, Searched, Wanted};
-pub use spool::Spool;
+pub use spool::{STATE_SHARE, Spool};
 pub use state::{KEY_BYTES_MAX, Pair, Shelf, State, Table, VALUE_BYTES_MAX, Write, WriteBatch};
 pub use tail::{Durable, Seen};
 pub use verify::{FINDINGS_MAX, Fault, Finding, LogReport, Numbers, SpoolStat, VerifyReport, stat, verify};

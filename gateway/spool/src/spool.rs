@@ -18,6 +18,7 @@ use crate::identity::Identity;
 use crate::inner::{Inner, Limits, Parts, make_dir};
 use crate::journal::Audit;
 use crate::keeper::Chores;
+use crate::keys::Entropy;
 use crate::keys::ring::KEYS_DIR;
 use crate::outside::{Hands, LOGS, Outside};
 use crate::pressure::{CRITICAL_PERCENT, Room};
@@ -35,8 +36,10 @@ pub(crate) const LOG_NAMES: [&str; LOGS] = ["urgent", "clinical", "bulk", "held"
 pub(crate) const JOURNAL: &str = "journal";
 
 /// What the journal may take beyond its budget while its oldest part is let go: one segment for its state said again, and
-/// one for the remains of attempts that a crash ended.
+/// one for the remains of attempts that a crash ended; and where the state is large, up to a share of the budget.
 const ASIDE_SEGMENTS: u64 = 2;
+/// The state that is said again takes at most the budget of the journal divided by this; whoever keeps much of it sees to that.
+pub const STATE_SHARE: u64 = 4;
 
 /// The directory of a log.
 pub(crate) fn log_dir(dir: &Path, name: &str) -> PathBuf {
@@ -51,6 +54,7 @@ pub struct Spool {
     pub(crate) epochs: Arc<Epochs>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     audit: Arc<Audit>,
     hands: Hands,
     chores: Chores,
@@ -168,6 +172,7 @@ impl Spool {
             epochs,
             disk,
             clock,
+            entropy,
             audit,
             hands,
             chores,
@@ -228,6 +233,16 @@ impl Spool {
     /// What the base key of its ring gives.
     pub fn keys(&self) -> &Keys {
         self.epochs.keys()
+    }
+
+    /// Random bytes that are fit for keys and tokens.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]: there are none.
+    pub fn random<const N: usize>(&self) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// The audit log. Its `record` waits for a flush of the disk, typically a millisecond or two.
@@ -330,9 +345,14 @@ pub(crate) fn limits(config: &Config, name: &str, low_bytes: u64) -> Limits {
         bytes_max,
         record_bytes_max: config.record_bytes_max,
         retention_s: if name == JOURNAL { config.journal_keep_s } else { config.retention_after_delivery_s },
-        aside_bytes: if name == JOURNAL { config.segment_bytes.saturating_mul(ASIDE_SEGMENTS) } else { 0 },
+        aside_bytes: if name == JOURNAL { aside_bytes(config) } else { 0 },
         reserve_bytes: if name == "bulk" { reserve_bytes.max(low_bytes) } else { reserve_bytes },
     }
+}
+
+fn aside_bytes(config: &Config) -> u64 {
+    let state = config.journal_bytes_max / STATE_SHARE;
+    config.segment_bytes.saturating_mul(ASIDE_SEGMENTS).saturating_add(state)
 }
 
 /// Settles who the log is, on the disk too, before it takes anything.

@@ -47,6 +47,7 @@ mod watched;
 mod tests;
 
 pub use config::{Config, DESTINATION_EXAMPLE, FEED_EXAMPLE};
+pub use password::{Busy, Hasher, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN, Password, Weak};
 pub use product::{
     ACCOUNT_NAME_BYTES_MAX, Account, AccountName, ClaimError, NewAccount, NotAnAccountName, PasswordHash,
     Product, Role,

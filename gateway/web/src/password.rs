@@ -20,9 +20,9 @@ use zeroize::Zeroizing;
 use crate::{AccountName, PasswordHash};
 
 /// Shortest password, in characters: the bound for a single factor.
-pub(crate) const PASSWORD_CHARS_MIN: usize = 15;
+pub const PASSWORD_CHARS_MIN: usize = 15;
 /// Longest password, in bytes.
-pub(crate) const PASSWORD_BYTES_MAX: usize = 512;
+pub const PASSWORD_BYTES_MAX: usize = 512;
 /// Memory of one hash, in KiB.
 const MEMORY_KIB: u32 = 19 * 1024;
 /// Passes over it.
@@ -41,7 +41,7 @@ const PLACE_WORDS: [&str; 7] =
 /// A password as typed. Wiped when dropped; `Debug` shows nothing of it.
 #[derive(Clone, Deserialize)]
 #[serde(from = "String")]
-pub(crate) struct Password(Zeroizing<String>);
+pub struct Password(Zeroizing<String>);
 
 impl From<String> for Password {
     fn from(text: String) -> Self {
@@ -63,22 +63,30 @@ impl PartialEq for Password {
 
 /// Why a password is not taken. Shown beside the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Weak {
+pub enum Weak {
+    /// Too short.
     #[error("Use at least 15 characters. A few words in a row are easy to remember.")]
     Short,
+    /// Too long.
     #[error("Use at most 512 bytes.")]
     Long,
+    /// On the list of leaked ones.
     #[error("This is one of the passwords that are tried first. Choose another one.")]
     Common,
+    /// Easy to guess.
     #[error("This repeats itself or runs along the alphabet or keyboard. Choose something less regular.")]
     Regular,
+    /// Made of what anybody at the place would try.
     #[error("Besides the account's name and everyday words, little is left. Choose something of your own.")]
     Obvious,
 }
 
 impl Password {
     /// Whether it may become the password of `name`.
-    pub(crate) fn check(&self, name: &AccountName) -> Result<(), Weak> {
+    ///
+    /// # Errors
+    /// [`Weak`]: why not, for the person who chose it.
+    pub fn check(&self, name: &AccountName) -> Result<(), Weak> {
         if self.0.len() > PASSWORD_BYTES_MAX {
             return Err(Weak::Long);
         }
@@ -132,7 +140,7 @@ fn is_regular(text: &str) -> bool {
 
 /// The door with one turn.
 #[derive(Debug, Clone)]
-pub(crate) struct Hasher {
+pub struct Hasher {
     turn: Arc<Semaphore>,
     /// Compared with where there is no such account, so that both answers take as long.
     nobody: Arc<PasswordHash>,
@@ -141,21 +149,31 @@ pub(crate) struct Hasher {
 /// No turn within [`WAIT_S_MAX`], or the system has no randomness or memory to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("passwords cannot be compared right now")]
-pub(crate) struct Busy;
+pub struct Busy;
 
 impl Hasher {
-    pub(crate) fn new() -> Result<Self, Busy> {
+    /// A door of its own.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn new() -> Result<Self, Busy> {
         let nobody = hash_now(b"no password has this hash")?;
         Ok(Self { turn: Arc::new(Semaphore::new(1)), nobody: Arc::new(nobody) })
     }
 
     /// Hashes with a fresh salt.
-    pub(crate) async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
         self.in_turn(move || hash_now(password.0.as_bytes())).await?
     }
 
     /// Whether `password` is the one behind `hash`; `None` takes as long and is never it.
-    pub(crate) async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<bool, Busy> {
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn verify(&self, password: Password, hash: Option<PasswordHash>) -> Result<bool, Busy> {
         let nobody = Arc::clone(&self.nobody);
         self.in_turn(move || {
             let known = hash.is_some();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use deid::Policy;
 use toml::de::DeTable;
 
-use super::{BUILT_IN_POLICIES, Checker, Section, at, did_you_mean, list};
+use super::{Checker, Section, at, did_you_mean, list};
 use crate::document::{Destination, Feed, Gateway};
 
 /// How old a list of patients who refuse may be, in hours.
@@ -37,7 +37,7 @@ impl Checker<'_> {
                 compiled.insert(name.to_owned(), Arc::new(policy));
             } else {
                 let known: Vec<&str> =
-                    BUILT_IN_POLICIES.into_iter().chain(own.keys().map(String::as_str)).collect();
+                    deid::BUILTIN_POLICIES.into_iter().chain(own.keys().map(String::as_str)).collect();
                 let (message, hint) = if name == "none" {
                     let hint = "`treatment` passes everything on, and says so in every batch";
                     ("`none` is not a policy".to_owned(), hint.to_owned())

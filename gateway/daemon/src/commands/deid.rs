@@ -1,11 +1,13 @@
 //! `wardgate deid run`: a filter, so that anyone can compare engines on the same input.
 
+use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, anyhow};
 use aws_lc_rs::hmac;
-use deid::{DestinationKeys, Held, Policy};
+use deid::{DestinationKeys, Held, Identifier, Policy, VAULT_TOKEN_BYTES, Vault, VaultToken};
 use model::Clock as _;
 use rand::Rng;
 use serde_json::json;
@@ -15,6 +17,22 @@ use super::{nothing_to_read, print};
 use crate::cli::{Deid, Filter, FilterFormat};
 use crate::clock::SystemClock;
 use crate::exit;
+
+/// The vault of one run: what it gives is the same until the run ends, and nothing is kept.
+#[derive(Debug, Default)]
+struct RunVault(Mutex<HashMap<Vec<u8>, VaultToken>>);
+
+impl Vault for RunVault {
+    fn token(&self, identifier: &Identifier<'_>) -> Option<VaultToken> {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = given.entry(identifier.canonical().to_vec()).or_insert_with(|| {
+            let mut random = [0; VAULT_TOKEN_BYTES];
+            rand::rng().fill(&mut random[..]);
+            VaultToken::new(random)
+        });
+        Some(*token)
+    }
+}
 
 /// A message's or resource's place in the input, and what became of it.
 type Outcome = (usize, Result<Vec<u8>, Held>);
@@ -101,7 +119,7 @@ pub(super) fn load(name: &str) -> anyhow::Result<Policy> {
     }
     let path = Path::new(name);
     let text = std::fs::read_to_string(path)
-        .map_err(|e| anyhow!("{name} is neither a built-in policy (treatment, safe-harbor, limited-data-set) nor a readable file: {e}"))?;
+        .map_err(|e| anyhow!("{name} is neither a built-in policy (treatment, safe-harbor, safe-harbor-linked, limited-data-set) nor a readable file: {e}"))?;
     let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or("policy");
     Policy::compile(stem, &text, SystemClock.now())
         .map_err(|error| anyhow!("{name} does not compile:\n{error}"))
@@ -122,9 +140,10 @@ pub(super) fn destination_keys(file: Option<&Path>) -> anyhow::Result<Destinatio
         None => rand::rng().fill(&mut key[..]),
     }
     let root = hmac::Key::new(hmac::HMAC_SHA256, &key[..]);
-    Ok(DestinationKeys::derive(|purpose| {
+    let keys = DestinationKeys::derive(|purpose| {
         let mut derived = Zeroizing::new([0; 32]);
         derived.copy_from_slice(hmac::sign(&root, purpose.as_bytes()).as_ref());
         derived
-    }))
+    });
+    Ok(keys.with_vault(Arc::new(RunVault::default())))
 }

@@ -14,6 +14,7 @@ mod hl7_fhir;
 mod hl7_parse;
 mod hl7_route;
 mod keys;
+mod people;
 mod restore;
 mod run;
 mod search;
@@ -55,6 +56,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<()> {
         }),
         Command::Held(command) => runtime()?.block_on(held::held(command)),
         Command::Consent(command) => runtime()?.block_on(consent::consent(command)),
+        Command::Account(command) => runtime()?.block_on(people::account(command)),
+        Command::Vault(command) => runtime()?.block_on(people::vault(command)),
         Command::Faults(asked) => runtime()?.block_on(faults::faults(asked)),
         Command::Search(asked) => runtime()?.block_on(search::search(asked)),
         Command::Spool(command) => spool::spool(command),

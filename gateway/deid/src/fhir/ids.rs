@@ -1,14 +1,14 @@
 //! Ids of resources and references between them: a resource keeps no id of its sender's.
 //!
-//! | | numbers (`ids = "number"`) | tokens (`ids = "token"`) |
+//! | | numbers (`ids = "number"`) | tokens (`ids = "token"`, `ids = "vault"`) |
 //! |---|---|---|
-//! | `id` of a resource | its place in the release, behind that of the release in its stream: `42-3` | the destination's keyed token of type and id |
+//! | `id` of a resource | its place in the release, behind that of the release in its stream: `42-3` | the destination's token of type and id |
 //! | `fullUrl` | `urn:uuid:` of both numbers | of an address, the token's; else as with numbers |
 //! | a reference to what is in the release | what its target is called now | the same |
 //! | any other | the type of the target alone | `Patient/` and the token, so that releases link |
 //! | contained resources | `#1`, … within the resource that holds them | the same |
 //!
-//! Numbers are not derived from anything of the person (45 CFR 164.514(c)).
+//! Numbers and tokens of the vault are not derived from anything of the person (45 CFR 164.514(c)).
 //! `Patient/1` of one server is not that of another: a token is of the server that a `fullUrl` or a reference names, else of the
 //! feed; a reference that names none is one of its entry's server.
 
@@ -17,7 +17,7 @@ use std::collections::HashMap;
 use fhir::definitions::definitions;
 use fhir::validate::json::{Json, Kind};
 
-use crate::token::TokenKey;
+use crate::tokens::{TokenKind, Tokens};
 
 /// Stands before the type and the token of a `fullUrl`.
 const BASE: &str = "https://deidentified.invalid/";
@@ -27,7 +27,7 @@ const BUNDLES_DEEP_MAX: usize = 20;
 /// What resources are called in a release.
 pub(super) struct Ids<'t> {
     seq: u64,
-    tokens: Option<&'t TokenKey>,
+    tokens: Option<(TokenKind, &'t Tokens<'t>)>,
     /// Stands for the server where none is said: two feeds' `Patient/1` are two patients.
     feed: &'t str,
     /// The number of a resource, by its place in the JSON text and that of the `fullUrl` beside it.
@@ -50,7 +50,12 @@ pub(super) enum Referred {
 
 impl<'t> Ids<'t> {
     /// Looks for what is in the release. `tokens` where ids become tokens.
-    pub(super) fn of(json: &Json<'_>, seq: u64, feed: &'t str, tokens: Option<&'t TokenKey>) -> Self {
+    pub(super) fn of(
+        json: &Json<'_>,
+        seq: u64,
+        feed: &'t str,
+        tokens: Option<(TokenKind, &'t Tokens<'t>)>,
+    ) -> Self {
         let (by_place, inside, by_name) = (HashMap::new(), HashMap::new(), HashMap::new());
         let mut ids = Self { seq, tokens, feed, by_place, inside, by_name, count: 0 };
         ids.look(json, 0, None, 0);
@@ -98,7 +103,8 @@ impl<'t> Ids<'t> {
         // The feed is marked, so that no server is called as a feed is.
         let feed = format!("feed {}", self.feed);
         let authority = if server.is_empty() { feed.as_str() } else { server };
-        String::from_utf8(self.tokens?.token(id.as_bytes(), authority.as_bytes(), kind.as_bytes())).ok()
+        let (which, tokens) = self.tokens?;
+        tokens.token(which, id.as_bytes(), authority.as_bytes(), kind.as_bytes())
     }
 
     /// The id of a resource that is not contained. `server` is that of its entry.

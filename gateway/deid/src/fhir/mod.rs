@@ -5,13 +5,13 @@
 //! | names, telecoms, signatures, addresses of the web, ids of elements | nothing |
 //! | text, markdown, narrative, annotations | nothing; by policy what [`texts`] lets through |
 //! | attachments, `Binary` | nothing; by policy their text ([`documents`]) |
-//! | Identifier | nothing, or a keyed token with its kind |
+//! | Identifier | nothing, or a token, keyed or of the vault, with its kind |
 //! | Address | state, three digits of the ZIP code, country; by policy city and postal code |
 //! | Coding, code | system and code where somebody vouches for the code ([`terms`]); `display` never |
 //! | date, dateTime | the year, unless it tells an age over 89; or moved by the patient's days ([`shifted`]); or as it is |
 //! | instant, time | nothing; or moved, a time of day unmoved; or as it is |
 //! | numbers, Quantity | as written, to the digit; ages over 89 become `>= 90` |
-//! | ids of resources, references | numbers within the release, or keyed tokens ([`ids`]) |
+//! | ids of resources, references | numbers within the release, or tokens, keyed or of the vault ([`ids`]) |
 //! | extensions | those of [`EXTENSIONS`], their values by the same rules; any other is removed |
 //! | elements and types that R4 does not define | nothing |
 //! | a Bundle | a `collection`: requests, answers, links and totals go; one that deletes stays what it is, or is held ([`requests`]) |
@@ -48,7 +48,7 @@ use crate::rules::meaning::{self, Meaning};
 use crate::shift::Shift;
 use crate::tally::{Tally, Touch};
 use crate::text::Known;
-use crate::token::TokenKey;
+use crate::tokens::{TokenKind, Tokens};
 
 /// Elements that go whatever their type, by the type that holds them.
 const REMOVED: [(&str, &str); 10] = [
@@ -123,6 +123,10 @@ pub(crate) fn shape(
     if rules.needs_keys() && context.tokens().is_none() {
         return Err(Held::new(HeldWhy::KeysMissing));
     }
+    if rules.needs(TokenKind::Vault) && context.vault().is_none() {
+        return Err(Held::new(HeldWhy::VaultMissing));
+    }
+    let tokens = Tokens::of(context);
     let namespace = policy.namespace(context);
     let shifts = match context.keys.filter(|_| rules.dates == FhirDate::Shift) {
         Some(keys) => Patients::of(&json, namespace, rules.patients_by_id).shifts(&keys.shift),
@@ -141,7 +145,7 @@ pub(crate) fn shape(
         definitions: definitions(),
         policy,
         rules,
-        tokens: context.tokens(),
+        tokens: &tokens,
         namespace,
         shifts,
         shift: None,
@@ -150,7 +154,7 @@ pub(crate) fn shape(
             &json,
             context.seq,
             context.provenance.feed.as_str(),
-            context.tokens().filter(|_| rules.ids_are_tokens),
+            rules.ids.map(|kind| (kind, &tokens)),
         ),
         server: String::new(),
         requests: Requests::Gone,
@@ -165,6 +169,7 @@ pub(crate) fn shape(
     if !walk.resource(0, None) {
         return Err(Held::new(HeldWhy::NotAResource));
     }
+    tokens.settle()?;
     if walk.is_untold {
         return Err(Held::new(HeldWhy::RequestUntold));
     }
@@ -185,7 +190,7 @@ struct Walk<'w> {
     definitions: &'static Definitions,
     policy: &'w Compiled,
     rules: FhirRules,
-    tokens: Option<&'w TokenKey>,
+    tokens: &'w Tokens<'w>,
     namespace: Namespace<'w>,
     /// By the place of a resource.
     shifts: HashMap<usize, Shift>,
@@ -229,7 +234,7 @@ impl Walk<'_> {
         let outer = inner.map(|inner| std::mem::replace(&mut self.contained, inner));
         let about = std::mem::take(&mut self.about);
         let requests = if kind.name == "Bundle" {
-            requests::of_bundle(self.json, at, self.rules.ids_are_tokens)
+            requests::of_bundle(self.json, at, self.rules.ids.is_some())
         } else {
             Requests::Gone
         };

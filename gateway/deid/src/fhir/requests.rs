@@ -1,6 +1,6 @@
 //! What a Bundle asks of whom it is sent to. A release tells what is; a deletion and a patch tell what no longer is.
 //!
-//! | the Bundle holds | `ids = "token"` | `ids = "number"` |
+//! | the Bundle holds | `ids = "token"`, `ids = "vault"` | `ids = "number"` |
 //! |---|---|---|
 //! | creates, updates, reads | a `collection` without requests | the same |
 //! | a deletion of `Type/id` in a transaction or batch | a Bundle of its type, its creates, updates and deletions with the ids of the release | held |

@@ -91,7 +91,7 @@ impl Walk<'_> {
     /// What stands in their place.
     pub(super) fn replacements(&self) -> Replacements<'_> {
         static NOBODY: LazyLock<Known> = LazyLock::new(Known::default);
-        let key = self.tokens.filter(|_| self.policy.text.surrogates);
+        let key = self.tokens.key().filter(|_| self.policy.text.surrogates);
         let known = self.known.as_ref().unwrap_or(&NOBODY);
         Replacements::new(known, key.map(|key| (key, self.patient.clone().into_bytes())))
     }

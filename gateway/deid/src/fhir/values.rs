@@ -235,22 +235,19 @@ impl Walk<'_> {
 
     /// A token and what kind of number it was, or nothing.
     pub(super) fn identifier(&mut self, at: usize) {
-        let tokens = self.tokens.filter(|_| self.rules.identifiers_are_tokens);
         let value = self.json.text_of(at, "value").unwrap_or_default();
         let system = self.json.text_of(at, "system").unwrap_or_default();
         let kind = kind_of_id(self.json, at);
         let is_ours = TOKEN_KINDS.contains(&kind.as_deref().unwrap_or_default().as_bytes())
             && !FOREIGN_IDS.iter().any(|foreign| system.ends_with(foreign));
-        let token = tokens.filter(|_| is_ours && !value.trim().is_empty()).and_then(|key| {
-            let token = key.token(
-                value.as_bytes(),
-                &self.namespace.authority(&[system.as_bytes()]),
-                kind.as_deref().unwrap_or_default().as_bytes(),
-            );
-            String::from_utf8(token).ok()
+        let wanted = self.rules.identifiers.filter(|_| is_ours && !value.trim().is_empty());
+        let token = wanted.and_then(|which| {
+            let authority = self.namespace.authority(&[system.as_bytes()]);
+            let kind = kind.as_deref().unwrap_or_default().as_bytes();
+            Some((which, self.tokens.token(which, value.as_bytes(), &authority, kind)?))
         });
-        let Some(token) = token else { return self.tally.count(Touch::Removed) };
-        self.tally.count(Touch::Token);
+        let Some((which, token)) = token else { return self.tally.count(Touch::Removed) };
+        self.tally.count(which.touch());
         self.out.push(b'{');
         if let Some(kind) = kind {
             self.out.extend_from_slice(b"\"type\":{\"coding\":[");

@@ -6,13 +6,14 @@
 //! dates = "year"                    # remove, year, date-shift, keep
 //! patients = "identifier"           # with date-shift alone: whose dates move alike, see [`FhirRules::patients_by_id`]
 //! addresses = "state-zip3"          # remove, state-zip3, city-state-zip
-//! identifiers = "remove"            # remove, token
-//! ids = "number"                    # number: within the release; token: the same in every release of this destination
+//! identifiers = "remove"            # remove, token, vault
+//! ids = "number"                    # number: within the release; token, vault: the same in every release of this destination
 //! ```
 
 use super::section::Section;
 use super::{Label, floor};
 use crate::rules::Rule;
+use crate::tokens::TokenKind;
 
 /// What becomes of dates and times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,10 @@ pub(crate) enum FhirAddress {
 pub(crate) struct FhirRules {
     pub(crate) dates: FhirDate,
     pub(crate) addresses: FhirAddress,
-    pub(crate) identifiers_are_tokens: bool,
-    pub(crate) ids_are_tokens: bool,
+    /// Nothing, or a token.
+    pub(crate) identifiers: Option<TokenKind>,
+    /// Numbers, or tokens.
+    pub(crate) ids: Option<TokenKind>,
     /// Where dates are shifted, a patient is who has the id of a Patient on its server, and the same nowhere else; not who has
     /// an identifier, as in HL7 v2.
     pub(crate) patients_by_id: bool,
@@ -46,7 +49,12 @@ pub(crate) struct FhirRules {
 impl FhirRules {
     /// Whether it derives values with keys.
     pub(crate) fn needs_keys(&self) -> bool {
-        self.identifiers_are_tokens || self.ids_are_tokens || self.dates == FhirDate::Shift
+        self.needs(TokenKind::Keyed) || self.dates == FhirDate::Shift
+    }
+
+    /// Whether it makes tokens of this kind.
+    pub(crate) fn needs(&self, kind: TokenKind) -> bool {
+        [self.identifiers, self.ids].contains(&Some(kind))
     }
 }
 
@@ -95,15 +103,19 @@ pub(super) fn rules(section: &Section<'_, '_>, label: Option<Label>) -> Option<O
         ],
     );
     allowed("addresses", (addresses == Some(FhirAddress::CityStateZip)).then_some(Rule::CityStateZip));
-    let identifiers_are_tokens = section.choice("identifiers", &[("remove", false), ("token", true)]);
-    allowed("identifiers", (identifiers_are_tokens == Some(true)).then_some(Rule::Token));
-    let ids_are_tokens = section.choice("ids", &[("number", false), ("token", true)]);
-    allowed("ids", (ids_are_tokens == Some(true)).then_some(Rule::Token));
+    let tokens = |key: &str, none: &str| {
+        let kinds = [(none, None), ("token", Some(TokenKind::Keyed)), ("vault", Some(TokenKind::Vault))];
+        let kind = section.choice(key, &kinds);
+        allowed(key, (kind == Some(Some(TokenKind::Keyed))).then_some(Rule::Token));
+        kind
+    };
+    let identifiers = tokens("identifiers", "remove");
+    let ids = tokens("ids", "number");
     Some(Some(FhirRules {
         dates: dates?,
         addresses: addresses?,
-        identifiers_are_tokens: identifiers_are_tokens?,
-        ids_are_tokens: ids_are_tokens?,
+        identifiers: identifiers?,
+        ids: ids?,
         patients_by_id: patients_by_id?,
     }))
 }

@@ -35,11 +35,13 @@ use crate::patient::{Authorities, Namespace};
 use crate::rules::{self, Rule};
 use crate::sensitive::{self, Category};
 use crate::tables::{SOURCES, SegmentName, Slot, TABLES, TypeId};
+use crate::tokens::TokenKind;
 
 /// Longest policy file, in bytes.
 pub const POLICY_BYTES_MAX: usize = 1 << 20;
 /// The policies that need no file.
-pub const BUILTIN_POLICIES: [&str; 3] = ["treatment", "safe-harbor", "limited-data-set"];
+pub const BUILTIN_POLICIES: [&str; 4] =
+    ["treatment", "safe-harbor", "safe-harbor-linked", "limited-data-set"];
 /// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
 const RULES_VERSION: u32 = 9;
 
@@ -94,6 +96,7 @@ impl Policy {
         let text = match name {
             "treatment" => include_str!("../../policies/treatment.toml"),
             "safe-harbor" => include_str!("../../policies/safe-harbor.toml"),
+            "safe-harbor-linked" => include_str!("../../policies/safe-harbor-linked.toml"),
             "limited-data-set" => include_str!("../../policies/limited-data-set.toml"),
             _ => return None,
         };
@@ -134,6 +137,15 @@ impl Policy {
             || compiled.text.surrogates
             || compiled.observations.device == TextRule::Token
             || compiled.fhir.is_some_and(|fhir| fhir.needs_keys())
+    }
+
+    /// Whether it takes tokens from the vault: then the keys must come [with one](crate::DestinationKeys::with_vault), or
+    /// everything is held.
+    pub fn needs_vault(&self) -> bool {
+        let compiled = &self.compiled;
+        compiled.types.contains(&Rule::Vault)
+            || compiled.segments.values().flatten().any(|f| f.rule == Rule::Vault)
+            || compiled.fhir.is_some_and(|fhir| fhir.needs(TokenKind::Vault))
     }
 }
 

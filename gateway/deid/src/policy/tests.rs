@@ -23,10 +23,12 @@ fn error(policy: &str) -> String {
 fn the_built_in_policies_compile() {
     for name in BUILTIN_POLICIES {
         let policy = Policy::builtin(name).unwrap_or_else(|| panic!("{name} does not compile"));
-        assert_eq!(policy.label().as_str(), name);
-        assert_eq!((policy.reference().name.as_str(), policy.reference().label.as_str()), (name, name));
+        let label = if name == "safe-harbor-linked" { "safe-harbor" } else { name };
+        assert_eq!(policy.label().as_str(), label);
+        assert_eq!((policy.reference().name.as_str(), policy.reference().label.as_str()), (name, label));
         assert_eq!(policy.reference().sha256.len(), 64);
         assert_eq!(policy.needs_keys(), name == "limited-data-set");
+        assert_eq!(policy.needs_vault(), name == "safe-harbor-linked");
     }
     assert!(Policy::builtin("none").is_none());
 }

@@ -16,6 +16,7 @@ use crate::release::{Held, HeldWhy};
 use crate::shift::{Shift, ShiftKey};
 use crate::tables::{SegmentName, TABLES};
 use crate::tally::{Tally, Touch};
+use crate::tokens::Tokens;
 use crate::{Context, DestinationKeys};
 
 /// MSH-18 (table 0211), and what it says of a release that was decoded from something else.
@@ -55,6 +56,7 @@ pub(crate) fn shape(
         delimiters: message.delimiters(),
         transcoded: message.charset().is_some_and(|c| !matches!(c, Charset::Ascii | Charset::Utf8)),
         keys: context.keys,
+        tokens: Tokens::of(context),
         seq: context.seq,
         reference_year,
         out: Vec::with_capacity(message.bytes().len() / 2),
@@ -75,6 +77,7 @@ pub(crate) fn shape(
     if walk.keys_missing {
         return Err(Held::new(HeldWhy::KeysMissing));
     }
+    walk.tokens.settle()?;
     Ok(Shaped { payload: walk.out, message_type: walk.message_type, tally: walk.tally })
 }
 
@@ -108,6 +111,7 @@ pub(super) struct Walk<'p, 'm> {
     /// What goes out is UTF-8 and what came in was not: MSH-18 says so.
     transcoded: bool,
     pub(super) keys: Option<&'p DestinationKeys>,
+    pub(super) tokens: Tokens<'p>,
     seq: u64,
     pub(super) reference_year: u16,
     pub(super) out: Vec<u8>,

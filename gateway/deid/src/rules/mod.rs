@@ -51,6 +51,8 @@ pub(crate) enum Rule {
     CityStateZip,
     /// A keyed token; see [`crate::DestinationKeys`].
     Token,
+    /// A random token; see [`crate::Vault`].
+    Vault,
     /// A number of the same form, enciphered ([`crate::ff1`]).
     Ff1,
     /// That there was a value.
@@ -73,7 +75,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// The rules that a policy can name.
-    pub(crate) const NAMED: [(&'static str, Self); 17] = [
+    pub(crate) const NAMED: [(&'static str, Self); 18] = [
         ("remove", Self::Remove),
         ("parts", Self::Parts),
         ("code", Self::Code),
@@ -84,6 +86,7 @@ impl Rule {
         ("state-zip3", Self::StateZip3),
         ("city-state-zip", Self::CityStateZip),
         ("token", Self::Token),
+        ("vault", Self::Vault),
         ("ff1", Self::Ff1),
         ("mask", Self::Mask),
         ("mask-but-4", Self::MaskBut4),
@@ -111,7 +114,7 @@ impl Rule {
             Self::Year => matches!(data_type.name, "DT" | "DTM"),
             Self::Date | Self::DateShift => matches!(data_type.name, "DT" | "DTM" | "TM"),
             Self::StateZip3 | Self::CityStateZip => matches!(data_type.name, "XAD" | "AD"),
-            Self::Token | Self::Ff1 | Self::MaskBut4 => matches!(data_type.name, "CX" | "EI"),
+            Self::Token | Self::Vault | Self::Ff1 | Self::MaskBut4 => matches!(data_type.name, "CX" | "EI"),
             Self::Mask => matches!(
                 data_type.name,
                 "ST" | "TX"
@@ -158,6 +161,7 @@ impl Rule {
             Self::Date | Self::DateShift => "it fits DT, DTM and TM; TS and DR take \"parts\"",
             Self::StateZip3 | Self::CityStateZip => "it fits XAD and AD",
             Self::Token => "it fits CX, EI and MSH-10",
+            Self::Vault => "it fits CX and EI",
             Self::Ff1 | Self::MaskBut4 => "it fits CX and EI",
             Self::Mask => "it fits ST, TX, FT, CX, EI, XPN, PN, XCN, CN, CNN, PPN, XTN and XON",
             Self::Sequence => "it fits MSH-10, FHS-11 and BHS-11",

@@ -1,4 +1,4 @@
-//! What stands in the place of a number: a keyed token, a number of the same form, or a mask.
+//! What stands in the place of a number: a token, keyed or of the vault, a number of the same form, or a mask.
 
 use hl7::unescape;
 
@@ -6,6 +6,7 @@ use super::message::Walk;
 use super::values::{Level, cut};
 use crate::tables::{Binding, TABLES, TypeId};
 use crate::tally::Touch;
+use crate::tokens::TokenKind;
 
 /// Kinds of number (HL7 table 0203) that become tokens: of the patient and the stay, given by whoever treats.
 /// Not those of states, insurers and employers.
@@ -53,13 +54,15 @@ impl Walk<'_, '_> {
         (!id.trim_ascii().is_empty() && !personal).then_some(Number { id, authority, kind })
     }
 
-    pub(super) fn token(&mut self, data_type: TypeId, raw: &[u8], level: Level) {
+    pub(super) fn token(&mut self, which: TokenKind, data_type: TypeId, raw: &[u8], level: Level) {
         let Some(number) = self.number_of(data_type, raw, level) else {
             return self.refuse(raw, Touch::Removed);
         };
-        let Some(keys) = self.keys else { return self.keys_missing = true };
-        let token = keys.tokens.token(&number.id, &number.authority, &number.kind);
-        self.keep(&token, Touch::Token);
+        let Number { id, authority, kind } = &number;
+        let Some(token) = self.tokens.token(which, id, authority, kind) else {
+            return self.refuse(raw, Touch::Removed);
+        };
+        self.keep(token.as_bytes(), which.touch());
         self.kind_of_cx(data_type, level, &number.kind, 4);
     }
 

@@ -13,6 +13,7 @@ use crate::dates::{self, Moved, YEARS_OVER_89};
 use crate::geography;
 use crate::tables::{Binding, Slot, TABLES, TypeId};
 use crate::tally::Touch;
+use crate::tokens::TokenKind;
 use crate::units;
 
 /// The null value: delete what you have (HL7 v2.8.2 §2.5.3).
@@ -88,7 +89,8 @@ impl Walk<'_, '_> {
             Rule::DateShift => self.shifted(data_type, raw, level),
             Rule::StateZip3 => self.address(raw, level, false),
             Rule::CityStateZip => self.address(raw, level, true),
-            Rule::Token => self.token(data_type, raw, level),
+            Rule::Token => self.token(TokenKind::Keyed, data_type, raw, level),
+            Rule::Vault => self.token(TokenKind::Vault, data_type, raw, level),
             Rule::Ff1 => self.format_preserved(data_type, raw, level),
             Rule::Mask => self.mask(raw, level),
             Rule::MaskBut4 => self.mask_but_4(data_type, raw, level),

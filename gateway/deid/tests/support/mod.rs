@@ -3,9 +3,11 @@
 
 pub(crate) mod fhir;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use deid::{Clinical, Context, DestinationKeys, Held, Policy, Release};
+use deid::{Clinical, Context, DestinationKeys, Held, Identifier, Policy, Release, Vault, VaultToken};
 use hl7::Message;
 use model::{Format, Provenance, Timestamp};
 use zeroize::Zeroizing;
@@ -22,8 +24,36 @@ pub(crate) fn provenance() -> Provenance {
     }
 }
 
+/// With a vault of its own.
 pub(crate) fn keys() -> DestinationKeys {
-    keys_of(7)
+    keys_of(7).with_vault(Arc::new(TestVault::default()))
+}
+
+/// Gives the numbers 1, 2, … as tokens, whatever is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct TestVault {
+    given: Mutex<HashMap<Vec<u8>, VaultToken>>,
+    /// No more than so many, where it has an end.
+    most: Option<usize>,
+}
+
+impl TestVault {
+    pub(crate) fn of_at_most(most: usize) -> Self {
+        Self { most: Some(most), ..Self::default() }
+    }
+}
+
+impl Vault for TestVault {
+    fn token(&self, identifier: &Identifier<'_>) -> Option<VaultToken> {
+        let mut given = self.given.lock().unwrap();
+        let count = given.len();
+        let canonical = identifier.canonical().to_vec();
+        if !given.contains_key(&canonical) && self.most.is_some_and(|most| count >= most) {
+            return None;
+        }
+        let next = VaultToken::new((count as u128 + 1).to_be_bytes());
+        Some(*given.entry(canonical).or_insert(next))
+    }
 }
 
 /// The keys of another destination for each number.
