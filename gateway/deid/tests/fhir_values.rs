@@ -104,3 +104,14 @@ fn escapes_change_nothing() {
     let out = shaped("safe-harbor", &name).to_string();
     assert!(!out.contains("SMITH") && !out.contains("u0053"), "{out}");
 }
+
+/// A value that is not there is not there; what must be there says why it is not.
+#[test]
+fn nothing_is_made_of_nothing() {
+    let address = r#"{"resourceType":"Patient","address":[{"state":"WA","country":"US"}]}"#;
+    for name in LABELS {
+        assert_eq!(shaped(name, address)["address"][0], serde_json::json!({"state": "WA", "country": "US"}));
+        let header = r#"{"resourceType":"MessageHeader","eventUri":"http://kestrel.example","source":{"endpoint":"http://kestrel.example"}}"#;
+        assert_eq!(shaped(name, header)["eventCoding"]["extension"][0]["valueCode"], "masked");
+    }
+}

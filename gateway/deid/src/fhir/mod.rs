@@ -353,7 +353,7 @@ impl Walk<'_> {
         for (n, element) in kind.elements.iter().enumerate().filter(|(n, _)| missing >> n & 1 == 1) {
             let of_it = kind.names().filter_map(|name| Some((name, kind.property(name)?)));
             let Some((name, property)) =
-                of_it.filter(|(_, p)| p.element == n).min_by_key(|(name, _)| name.len())
+                of_it.filter(|(_, p)| p.element == n).min_by_key(|(name, p)| (is_primitive(p), name.len()))
             else {
                 continue;
             };
@@ -550,6 +550,11 @@ impl Walk<'_> {
             Meaning::Age | Meaning::PerhapsAge | Meaning::Other => true,
         }
     }
+}
+
+/// Of a choice the form that holds an extension by itself is masked: not every reader looks beside a value that is not there.
+const fn is_primitive(property: &Property) -> bool {
+    matches!(property.content, Content::Primitive(_))
 }
 
 /// The element to be masked where none of several that one must be of is written.

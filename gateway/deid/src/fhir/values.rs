@@ -192,7 +192,7 @@ impl Walk<'_> {
             (part("city"), part("state"), part("postalCode"), part("country"));
         let (state, postal, country) = (state.trim(), postal.trim(), country.trim());
         let mut stay: Vec<(&str, String, Touch)> = Vec::new();
-        if with_city && geography::is_city(city.as_bytes()) {
+        if with_city && !city.trim().is_empty() && geography::is_city(city.as_bytes()) {
             stay.push(("city", city.into_owned(), Touch::City));
         }
         if geography::is_state(state.as_bytes()) {

@@ -43,7 +43,7 @@ pub const POLICY_BYTES_MAX: usize = 1 << 20;
 pub const BUILTIN_POLICIES: [&str; 4] =
     ["treatment", "safe-harbor", "safe-harbor-linked", "limited-data-set"];
 /// Version of what the rules do, part of every policy's hash: raised when a rule lets through something else.
-const RULES_VERSION: u32 = 9;
+const RULES_VERSION: u32 = 10;
 
 /// What a policy claims to be. It decides which rules the policy may use and what the gate looks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
