@@ -75,3 +75,18 @@ fn without_towns(json: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// What a fuzzer learned, kept beside its targets.
+    #[test]
+    fn what_was_learned_is_not_forgotten() {
+        let kept = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/deid_fhir");
+        let mut count = 0;
+        for entry in std::fs::read_dir(kept).unwrap() {
+            super::fhir(&std::fs::read(entry.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 100);
+    }
+}
