@@ -144,8 +144,9 @@ pub(crate) enum Entry {
     },
 }
 
-/// Statements of a [`Entry::Said`] that says the state again, and people of a [`Entry::ListPart`].
-const PER_ENTRY: usize = 1_000;
+/// Statements of an [`Entry::Said`], and people of a [`Entry::ListPart`]: an entry stands in a record's envelope, which takes
+/// 64 KiB, and a statement 170 bytes at most.
+pub(super) const PER_ENTRY: usize = 250;
 
 /// Everything that was said and holds.
 #[derive(Debug, Default)]

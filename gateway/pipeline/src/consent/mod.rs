@@ -190,7 +190,8 @@ impl Consents {
                 if !changes.unwrap_or(statement.word != Word::Nothing) {
                     continue;
                 }
-                if kept.statements() + fresh.statements.len() >= STATEMENTS_MAX {
+                // What changes something that is there takes no room.
+                if changes.is_none() && kept.statements() + fresh.kept.statements() >= STATEMENTS_MAX {
                     fresh.is_over = true;
                     return;
                 }
@@ -230,7 +231,9 @@ impl Consents {
             count(Word::Nothing)
         );
         self.audit("system", "what records say", detail)?;
-        self.journal.say_of_consents(Entry::Said(statements.clone())).await?;
+        for part in statements.chunks(kept::PER_ENTRY) {
+            self.journal.say_of_consents(Entry::Said(part.to_vec())).await?;
+        }
         let mut fresh = self.fresh();
         fresh.statements.drain(..statements.len());
         let rest = fresh.statements.clone();
@@ -278,15 +281,6 @@ impl Consents {
     pub(crate) async fn say(&self, named: &Named, word: Word, actor: &str) -> Result<(), Error> {
         let about = self.person(named)?;
         let _writing = self.writing.lock().await;
-        if self.journal.with_consents(Kept::statements) >= STATEMENTS_MAX {
-            return Err(Error::ConsentsFull);
-        }
-        let what = match word {
-            Word::Deny => "refuses",
-            Word::Permit => "permits",
-            Word::Nothing => "what was said here is taken back",
-        };
-        self.audit(actor, &format!("person {}", about.shown()), what.to_owned())?;
         let statement = Statement {
             about,
             source: Source::Operator,
@@ -296,6 +290,16 @@ impl Consents {
             at: self.clock.now(),
             record: None,
         };
+        let is_new = |kept: &Kept| kept.changes(&statement).is_none() && kept.statements() >= STATEMENTS_MAX;
+        if self.journal.with_consents(is_new) {
+            return Err(Error::ConsentsFull);
+        }
+        let what = match word {
+            Word::Deny => "refuses",
+            Word::Permit => "permits",
+            Word::Nothing => "what was said here is taken back",
+        };
+        self.audit(actor, &format!("person {}", about.shown()), what.to_owned())?;
         self.journal.say_of_consents(Entry::Said(vec![statement])).await
     }
 
@@ -469,4 +473,23 @@ pub fn read_list(text: &Bytes) -> Result<Vec<Named>, (usize, &'static str)> {
 fn unquoted(text: &str) -> &str {
     let text = text.trim();
     text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text).trim()
+}
+
+/// Says so much of people whom nobody knows that nothing more can be said.
+#[cfg(test)]
+pub(crate) async fn fill(journal: &Journal, said: u64) {
+    let statement = |n: usize| Statement {
+        about: Person::new([n.to_le_bytes(); 4].concat().try_into().unwrap(), None),
+        source: Source::Form,
+        which: n as u64,
+        word: Word::Deny,
+        until: None,
+        at: model::Timestamp::from_micros(1),
+        record: None,
+    };
+    let all: Vec<usize> = (0..STATEMENTS_MAX - said as usize).collect();
+    for part in all.chunks(kept::PER_ENTRY) {
+        let part = part.iter().map(|n| statement(*n)).collect();
+        journal.say_of_consents(Entry::Said(part)).await.unwrap();
+    }
 }

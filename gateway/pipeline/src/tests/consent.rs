@@ -291,3 +291,54 @@ fn a_list_is_read_or_the_first_bad_line_named() {
     assert_eq!(read_list(&vec![b'1', b'\n', 0xFF].into()).unwrap_err().0, 2);
     assert!(!format!("{people:?}").contains("7700"));
 }
+
+/// At the limit nothing new can be said of anybody: who asks for consent gets nothing more, and what changes a word that stands
+/// is heard as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn beyond_the_limit_of_statements_who_asks_gets_nothing_and_the_others_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lake, research) = (Arc::<Landing>::default(), Arc::<Landing>::default());
+    let config = || spool::Config { journal_bytes_max: 192 << 20, ..small() };
+    let start = async || {
+        let routes = vec![route("lake", "treatment", &lake), asking("research", &research, OPT_OUT)];
+        let feeds = vec![feed("adt", None)];
+        TestBox::start_on(dir.path(), config(), feeds, routes, spool::Outside::real()).await
+    };
+    let gateway = start().await;
+    take(&gateway, &with("MRN1", "refuses", "PD1||||||||||||Y\n")).await;
+    gateway.idle().await;
+    let said = gateway.handle.consents().statements;
+    crate::consent::fill(gateway.handle.journal(), said).await;
+    // All of it can be said again, as before a part of the journal goes.
+    gateway.handle.journal().say_again().await.unwrap();
+    gateway.stop().await;
+
+    let gateway = start().await;
+    assert_eq!(gateway.handle.consents().statements, crate::consent::STATEMENTS_MAX as u64);
+    // A word that takes the place of another is heard.
+    take(&gateway, &with("MRN1", "permits", "PD1||||||||||||N\n")).await;
+    gateway.idle().await;
+    assert_eq!(control_ids(&research), ["permits"]);
+    let deny = |id: &str| (named(id, "LARKHAVEN"), Word::Deny);
+    let (who, word) = deny("NEW");
+    let full = gateway.handle.say_of_consent(&who, word, "ada").await;
+    assert!(matches!(full, Err(Error::ConsentsFull)), "{full:?}");
+    // A new one is not: nothing that was read with it, or after it, leaves.
+    take(&gateway, &with("MRN9", "new", "PD1||||||||||||Y\n")).await;
+    take(&gateway, &with("MRN2", "of another", "")).await;
+    let state = super::anchor::until("blocked", || {
+        let status = gateway.handle.status();
+        let blocked =
+            |s: &DeliveryStatus| matches!(&s.state, DeliveryState::Blocked { why } if why.contains("250000"));
+        status.iter().any(|s| s.destination == slug("research") && blocked(s))
+    });
+    state.await;
+    super::anchor::until("the others get everything", || lake.rows().len() == 4).await;
+    assert_eq!(control_ids(&research), ["permits"]);
+    gateway.stop().await;
+    // Not after a restart either.
+    let gateway = start().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(control_ids(&research), ["permits"]);
+    gateway.stop().await;
+}
